@@ -1,0 +1,40 @@
+# The commands of the book. Each creates the environment it needs; see README.md.
+PYTHON ?= python3
+BIN := .venv/bin
+NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
+# Nothing that tests or builds may depend on the data or the network of the machine it runs on.
+HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2
+
+.PHONY: book test lint unit smoke chapters clean
+
+.venv/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Build the book from the stored outputs, to _build/html; a warning is an error.
+book: .venv/ready
+	$(BIN)/jupyter-book build --all --warningiserror --nitpick --keep-going --quiet .
+	@echo "The book is at _build/html/index.html"
+
+test: lint unit smoke
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+unit: .venv/ready
+	$(HERMETIC) $(BIN)/pytest tests
+
+# Every chapter, executed on the embedded digits.
+smoke: .venv/ready
+	$(HERMETIC) GENCAPS_PROFILE=smoke TQDM_DISABLE=1 $(BIN)/pytest --nbmake --nbmake-timeout=120 \
+		-o timeout=0 -o filterwarnings=default --durations=0 $(NOTEBOOKS)
+
+# Execute chapters on MNIST at the quick profile and store their outputs (make chapters NOTEBOOKS=chapters/01*.ipynb).
+chapters: .venv/ready
+	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.timeout=1200 $(NOTEBOOKS)
+
+clean:
+	rm -rf .venv _build

@@ -1,0 +1,112 @@
+"""The dense layer of generative capsules: the activation and the pose of each child, from those of its parents.
+
+References
+----------
+Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks": capsules run forwards.
+Hinton, Krizhevsky, Wang (2011), "Transforming Auto-Encoders"; Sabour, Frosst, Hinton (2017), "Dynamic Routing
+Between Capsules": activation and pose, and votes of capsules for each other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class GenerativeCapsules(nn.Module):
+    r"""A dense layer between capsules, run in the generative direction: from wholes to parts.
+
+    Parent k, present with activation :math:`a_k` in pose :math:`p_k`, asks child n to be present with strength
+    :math:`g_{kn}` in pose :math:`v_{kn} = W_{kn} p_k + b_{kn}`. A child listens to its parents in proportion:
+
+    .. math::
+        a'_n = \sum_k a_k g_{kn}, \qquad
+        p'_n = \frac{1}{a'_n} \sum_k a_k g_{kn} \left( W_{kn} p_k + b_{kn} \right)
+
+    A child that no parent asks for (:math:`a'_n = 0`) has pose zero. Nothing is routed and nothing iterates: a whole
+    determines its parts, so the layer is a matrix product. With every :math:`g_{kn} = 1` and activations that
+    sum to one it is exactly the reference's weighted sum of pose votes over its primary capsules.
+
+    Parameters
+    ----------
+    parents, children : numbers of capsules, K and N
+    parent_pose, child_pose : lengths of their poses, P and P′
+    strengths : the :math:`g_{kn}`: ``None``, all one; ``"learned"``, the sigmoid of a trained matrix; or a fixed tensor
+        (K, N) of values ≥ 0, 0 where child n is no part of parent k
+
+    Attributes
+    ----------
+    weight : (K, N, P′, P), the :math:`W_{kn}`
+    bias : (K, N, P′), the :math:`b_{kn}`
+
+    Raises
+    ------
+    ValueError
+        A size below 1, or strengths that are neither of these.
+    """
+
+    def __init__(
+        self,
+        parents: int,
+        children: int,
+        parent_pose: int,
+        child_pose: int,
+        strengths: Tensor | str | None = None,
+    ) -> None:
+        super().__init__()
+        if min(parents, children, parent_pose, child_pose) < 1:
+            raise ValueError("numbers of capsules and lengths of poses must be at least 1")
+        self.weight = nn.Parameter(torch.empty(parents, children, child_pose, parent_pose))
+        self.bias = nn.Parameter(torch.zeros(parents, children, child_pose))
+        self.strength_logits: nn.Parameter | None = None
+        if isinstance(strengths, str):
+            if strengths != "learned":
+                raise ValueError(f"strengths must be None, 'learned' or a (K, N) tensor; got {strengths!r}")
+            self.strength_logits = nn.Parameter(torch.zeros(parents, children))
+            fixed = None
+        elif strengths is None:
+            fixed = torch.ones(parents, children)
+        else:
+            fixed = torch.as_tensor(strengths, dtype=torch.float32)
+            if fixed.shape != (parents, children) or (fixed < 0).any():
+                raise ValueError(
+                    f"strengths must be a ({parents}, {children}) tensor of values ≥ 0; got {tuple(fixed.shape)}"
+                )
+        self.register_buffer("fixed_strengths", fixed)
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Glorot-uniform votes, by the fans of the reference's one dense layer P → K·N·P′; zero biases."""
+        parents, children, child_pose, parent_pose = self.weight.shape
+        bound = (6 / (parent_pose + parents * children * child_pose)) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound, generator=generator)
+        nn.init.zeros_(self.bias)
+
+    @property
+    def strengths(self) -> Tensor:
+        """The :math:`g_{kn}`, (K, N)."""
+        return self.fixed_strengths if self.strength_logits is None else self.strength_logits.sigmoid()
+
+    def forward(self, activations: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
+        """Activations (B, K) and poses (B, K, P) of the parents → (B, N) and (B, N, P′) of the children.
+
+        Raises
+        ------
+        ValueError
+            Wrong shapes, or an empty batch.
+        """
+        parents, _, _, parent_pose = self.weight.shape
+        if activations.dim() != 2 or activations.shape[1] != parents or len(activations) == 0:
+            raise ValueError(f"activations must have shape (B, {parents}), B ≥ 1; got {tuple(activations.shape)}")
+        if poses.shape != (len(activations), parents, parent_pose):
+            raise ValueError(
+                f"poses must have shape ({len(activations)}, {parents}, {parent_pose}); got {tuple(poses.shape)}"
+            )
+        strengths = self.strengths
+        child_activations = activations @ strengths  # (B,N)
+        # Sums over parents and pose entries at once, as one matrix product.
+        asked = strengths[..., None]  # (K,N,1)
+        votes = torch.einsum("bkp,knqp->bnq", activations[..., None] * poses, asked[..., None] * self.weight)
+        votes = votes + torch.einsum("bk,knq->bnq", activations, asked * self.bias)  # (B,N,P′)
+        asked_for = child_activations[..., None] > 0
+        return child_activations, votes / child_activations[..., None].where(asked_for, torch.ones_like(votes[..., :1]))

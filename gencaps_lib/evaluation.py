@@ -1,0 +1,113 @@
+"""Judging models: loss curves over a task's grid, the ratios that say whether a transform transferred, and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gencaps_lib.data import Digits
+from gencaps_lib.tasks import Task
+from gencaps_lib.transforms import BACKGROUND
+
+Curve = dict[int, list[float]]
+
+
+@torch.no_grad()
+def image_losses(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Tensor:
+    """The mean squared error of every image at every point of the grid.
+
+    Parameters
+    ----------
+    model : with ``encode(images)`` and ``decode(latent, code)``
+    task : sets the grid
+    digits : test digits, on the model's device
+    batch : images decoded at once
+
+    Returns
+    -------
+    (M, G) on pixels in [-1, 1], on the CPU
+
+    Raises
+    ------
+    ValueError
+        No digits.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        latents = torch.cat([model.encode(images) for images in digits.images.split(batch)]) if len(digits) else None
+        return _over_grid(task, digits, batch, lambda rows, code: model.decode(latents[rows], code))
+    finally:
+        model.train(was_training)
+
+
+def _over_grid(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Tensor], Tensor]) -> Tensor:
+    """(M, G) errors of ``draw(rows, code)`` against the transformed digits."""
+    if len(digits) == 0:
+        raise ValueError("there are no digits to evaluate on")
+    losses = torch.empty(len(digits), len(task.grid))
+    for column, value in enumerate(task.grid_values(digits.images.device)):
+        for start in range(0, len(digits), batch):
+            rows = slice(start, min(start + batch, len(digits)))
+            values = value.expand(rows.stop - rows.start, -1)
+            target = task.target(digits.images[rows], values)
+            error = (draw(rows, task.code(values)) - target).square().mean((1, 2, 3))
+            losses[rows, column] = error.cpu()
+    return losses
+
+
+def by_digit(losses: Tensor, labels: Tensor) -> Curve:
+    """The mean over each digit's images of losses (M, G): digit → its curve of G values."""
+    labels = labels.cpu()
+    return {int(digit): losses[labels == digit].mean(0).tolist() for digit in labels.unique()}
+
+
+def loss_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Curve:
+    """Per digit, the mean squared error on [-1, 1] pixels at each point of the task's grid.
+
+    Takes the arguments of `image_losses`, and raises what it raises. Digits with no image in `digits` are left out.
+    """
+    return by_digit(image_losses(model, task, digits, batch), digits.labels)
+
+
+def blank_curve(task: Task, digits: Digits, batch: int = 500) -> Curve:
+    """The loss curve of an image that is background everywhere: what a model that draws nothing would have."""
+    return by_digit(
+        _over_grid(task, digits, batch, lambda rows, code: torch.tensor(BACKGROUND, device=code.device)), digits.labels
+    )
+
+
+def mean_inside(curve: Sequence[float], task: Task) -> float:
+    """Mean of one digit's curve over the points inside the held-out digits' training range."""
+    return _mean([loss for point, loss in zip(task.grid, curve, strict=True) if task.is_inside(point)])
+
+
+def mean_outside(curve: Sequence[float], task: Task) -> float:
+    """Mean of one digit's curve over the points outside the held-out digits' training range."""
+    return _mean([loss for point, loss in zip(task.grid, curve, strict=True) if task.is_outside(point)])
+
+
+def transfer_ratio(curve: Sequence[float], task: Task) -> float:
+    """Loss out of the training range ÷ loss in it, of one digit's curve: 1 where the transform transferred fully."""
+    return mean_outside(curve, task) / mean_inside(curve, task)
+
+
+def held_out_ratio(curves: Mapping[int, Sequence[float]], task: Task) -> list[float]:
+    """Loss of the held-out digits ÷ loss of the others, at each point of the grid.
+
+    It tells a model that fails on what it has not seen from one that finds that point hard for every digit.
+    """
+    held = [curves[digit] for digit in task.held_out]
+    others = [curve for digit, curve in curves.items() if digit not in task.held_out]
+    return [
+        _mean(held_losses) / _mean(other_losses)
+        for held_losses, other_losses in zip(zip(*held, strict=True), zip(*others, strict=True), strict=True)
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    if not values:
+        raise ValueError("no point of the grid lies there")
+    return sum(values) / len(values)

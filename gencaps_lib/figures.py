@@ -1,0 +1,327 @@
+"""Every picture of the book. Each function returns a `Picture`: a figure and the alt text that says what it shows.
+
+Pictures are drawn on white, in colours that colour-blind readers can tell apart (Okabe and Ito, 2008), and say
+in their own text which data and run they come from.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor, nn
+
+from gencaps_lib.data import Digits
+from gencaps_lib.evaluation import Curve, mean_inside, mean_outside
+from gencaps_lib.tasks import Task
+
+WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales the picture down
+DOTS_PER_INCH = 160
+STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+
+# Colour and line of each model, the same in every picture.
+LOOK = {
+    "autoencoder": ("#D55E00", "-"),
+    "autoencoder-matched": ("#E69F00", "--"),
+    "continuous-capsules": ("#0072B2", "-"),
+    "digit-capsules": ("#009E73", "-."),
+}
+BOUND_LOOK = ("#666666", ":")
+RANGE_COLOUR = "#56B4E9"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its alt text. Notebooks and the book show it as an image that carries the text."""
+
+    figure: Figure
+    alt: str
+
+    def png(self) -> bytes:
+        """The picture as a PNG file."""
+        file = io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            self.figure.savefig(file, format="png", dpi=DOTS_PER_INCH, facecolor="white", bbox_inches="tight")
+        return file.getvalue()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # An <img> of its own: the book's builder takes no alt text from an image output.
+        content = base64.b64encode(self.png()).decode()
+        image = (
+            f'<img class="gencaps-picture" alt="{html.escape(self.alt)}" '
+            f'style="max-width:100%;height:auto;background:#fff" width="{round(self.figure.get_figwidth() * 100)}" '
+            f'src="data:image/png;base64,{content}">'
+        )
+        return {"text/html": image, "text/plain": self.alt}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table of computed values, shown as HTML in notebooks and as plain text elsewhere.
+
+    Attributes
+    ----------
+    header : names of the columns
+    rows : cells, as text or numbers; floats are shown as they are formatted by the caller
+    caption : a line above it
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    caption: str = ""
+
+    def _repr_html_(self) -> str:
+        def line(cells: Sequence[object], tag: str) -> str:
+            scope = ' scope="col"' if tag == "th" else ""
+            return "<tr>" + "".join(f"<{tag}{scope}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(line(row, "td") for row in self.rows)
+        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        return (
+            '<div class="gencaps-table" style="overflow-x:auto"><table class="table">'
+            f"{caption}<thead>{line(self.header, 'th')}</thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def __repr__(self) -> str:
+        lines = [self.header, *self.rows]
+        widths = [max(len(str(line[column])) for line in lines) for column in range(len(self.header))]
+        text = ["  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        return "\n".join([self.caption, *text] if self.caption else text)
+
+
+def _figure(width: float = WIDTH, height: float = 3.6) -> Figure:
+    with matplotlib.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def _axes(figure: Figure, **options) -> Axes:
+    with matplotlib.rc_context(STYLE):
+        return figure.subplots(**options)
+
+
+def show_pixels(axes: Axes, image: Tensor, title: str = "") -> None:
+    """Draw one image (H, W) in [-1, 1] on axes, ink in black, with a thin frame."""
+    axes.imshow(image.detach().cpu(), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.5, color="#999999")
+    if title:
+        axes.set_title(title, fontsize=10)
+
+
+def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
+    """Images (n, 1, H, W) side by side, each under its own title."""
+    figure = _figure(height=WIDTH / len(images) + 0.5)
+    for axes, image, text in zip(
+        np.ravel(_axes(figure, ncols=len(images), squeeze=False)), images[:, 0], titles, strict=True
+    ):
+        show_pixels(axes, image, text)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, alt)
+
+
+@torch.no_grad()
+def reconstructions(
+    model: nn.Module, task: Task, digits: Digits, points: Sequence[float], title: str, source: str
+) -> Picture:
+    """Targets and reconstructions, as in the article's figures A1 and A2: a row per grid point.
+
+    Parameters
+    ----------
+    model : with ``encode`` and ``decode``
+    task : transforms the digits
+    digits : the test digits to show, a pair of columns (target, reconstruction) for each
+    points : grid points, one for each row; those inside the held-out digits' training range are framed
+    title : what the picture shows
+    source : data, profile, steps and seed
+    """
+    latents = model.encode(digits.images)
+    device = digits.images.device
+    values = task.transform.along_grid(torch.tensor(points, dtype=torch.float32, device=device))
+    rows = []
+    for value in values:
+        value = value.expand(len(digits), -1)
+        target = task.target(digits.images, value)
+        rows.append(torch.stack([target, model.decode(latents, task.code(value))], 1).flatten(0, 1)[:, 0])
+    side = task.transform.side
+    gap = max(2, side // 20)
+    columns = 2 * len(digits)
+    sheet = torch.full((len(rows) * (side + gap), columns * (side + gap)), -0.8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images.cpu()):
+            top, left = row * (side + gap), column * (side + gap)
+            sheet[top : top + side, left : left + side] = image
+    figure = _figure(height=WIDTH * len(rows) / columns + 0.9)
+    axes = _axes(figure)
+    show_pixels(axes, sheet)
+    axes.set_yticks(
+        [row * (side + gap) + side / 2 for row in range(len(rows))], [f"{point:+g}" for point in points], fontsize=10
+    )
+    axes.set_ylabel(task.transform.axis_label, fontsize=10)
+    axes.set_xticks(
+        [column * (side + gap) + side / 2 for column in range(columns)],
+        ["target", "drawn"] * len(digits),
+        fontsize=9,
+        rotation=0 if columns <= 8 else 90,
+    )
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    inside = [row for row, point in enumerate(points) if task.is_inside(point)]
+    held = "/".join(str(digit) for digit in task.held_out)
+    if inside:
+        top = inside[0] * (side + gap) - gap / 2
+        height = len(inside) * (side + gap)
+        axes.add_patch(
+            Rectangle((-gap / 2, top), columns * (side + gap) - gap / 2, height, fill=False, edgecolor="#0072B2", lw=2)
+        )
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(f"blue frame: what {held} were trained on\n{source}", fontsize=9)
+    shown = ", ".join(str(int(label)) for label in digits.labels)
+    alt = (
+        f"{title}. {len(rows)} rows, one for each {task.transform.axis_label}, from {points[0]:+g} to {points[-1]:+g}; "
+        f"columns alternate the target and what the model drew, for test digits {shown}. "
+        f"Rows {', '.join(f'{points[row]:+g}' for row in inside) or 'none'} lie in the training range of {held}. "
+        f"Mean squared error by row: "
+        + ", ".join(
+            f"{point:+g}: {(images[1::2] - images[::2]).square().mean():.3f}"
+            for point, images in zip(points, rows, strict=True)
+        )
+        + "."
+    )
+    return Picture(figure, alt)
+
+
+def loss_curves(
+    curves: Mapping[str, Curve],
+    task: Task,
+    digit: int,
+    source: str,
+    bounds: Mapping[str, Curve] | None = None,
+    title: str = "",
+) -> Picture:
+    """Loss against the grid for one digit, a line per model, as in the article's figure A3.
+
+    Parameters
+    ----------
+    curves : model name → its loss curves
+    task : the task they were measured on
+    digit : whose curve
+    source : data, profile, steps and seed
+    bounds : name → curves of reference lines, such as the blank image
+    title : by default, the digit's
+    """
+    figure = _figure(height=4.2)
+    axes = _axes(figure)
+    low, high = task.seen[digit]
+    axes.axvspan(low, high, color=RANGE_COLOUR, alpha=0.18, lw=0, label=f"seen by '{digit}' in training")
+    for name, curve in curves.items():
+        colour, line = LOOK.get(name, ("#CC79A7", "-"))
+        axes.plot(task.grid, curve[digit], color=colour, linestyle=line, marker="o", markersize=3.5, label=name)
+    for name, curve in (bounds or {}).items():
+        colour, line = BOUND_LOOK
+        axes.plot(task.grid, curve[digit], color=colour, linestyle=line, label=name)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(task.transform.axis_label)
+    axes.set_ylabel("mean squared error")
+    title = title or f"Loss of '{digit}'"
+    axes.set_title(title, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
+    alt = (
+        f"{title}: mean squared error against {task.transform.axis_label}, from {task.grid[0]:g} to {task.grid[-1]:g}; "
+        f"'{digit}' was trained on {low:g} to {high:g}. Mean inside that range and outside it: "
+        + "; ".join(
+            f"{name} {mean_inside(curve[digit], task):.3f} and {mean_outside(curve[digit], task):.3f}"
+            for name, curve in {**curves, **(bounds or {})}.items()
+        )
+        + "."
+    )
+    return Picture(figure, alt)
+
+
+def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25) -> Picture:
+    """Training loss against steps, a running mean over `window` steps, a line per model."""
+    figure = _figure(height=3.4)
+    axes = _axes(figure)
+    ends = []
+    for name, history in losses.items():
+        width = min(window, len(history))
+        smooth = np.convolve(history, np.ones(width) / width, mode="valid")
+        colour, line = LOOK.get(name, ("#CC79A7", "-"))
+        axes.plot(np.arange(len(smooth)) + width, smooth, color=colour, linestyle=line, label=name)
+        ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
+    axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"training loss\n(mean of {window} steps)")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
+    return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
+
+
+def addresses_and_maps(
+    addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: tuple[str, str, str], alt: str
+) -> Picture:
+    """Where capsules write, the map that they write, and the image that is painted from it.
+
+    Parameters
+    ----------
+    addresses : (N, 2) in index space
+    activations : (N,), the size of the dots
+    maps : (S, S), one feature map
+    image : (H, W) in [-1, 1], or None
+    titles : of the three panels
+    alt : the alt text
+    """
+    panels = 2 if image is None else 3
+    figure = _figure(height=WIDTH / panels + 0.7)
+    grid = np.ravel(_axes(figure, ncols=panels))
+    size = len(maps)
+    cells = np.arange(size)
+    rows, columns = addresses.detach().cpu().T.numpy()
+    grid[0].scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB", label="cells")
+    grid[0].scatter(columns, rows, s=20 + 60 * activations.detach().cpu().numpy(), color="#D55E00", label="capsules")
+    grid[0].set(xlim=(-1, size), ylim=(size, -1), aspect="equal", xticks=[0, size - 1], yticks=[0, size - 1])
+    grid[0].set_xlabel("column")
+    grid[0].set_ylabel("row")
+    grid[1].imshow(maps.detach().cpu(), cmap="cividis", vmin=min(0.0, float(maps.min())))
+    grid[1].set(xticks=[0, size - 1], yticks=[0, size - 1], xlabel="column")
+    if image is not None:
+        show_pixels(grid[2], image)
+    for axes, title in zip(grid, titles, strict=False):
+        axes.set_title(title, fontsize=10)
+    return Picture(figure, alt)
+
+
+def lines(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    x_label: str,
+    y_label: str,
+    alt: str,
+    title: str = "",
+    log: bool = False,
+) -> Picture:
+    """A plain line chart of a few named series over common x values."""
+    figure = _figure(height=3.4)
+    axes = _axes(figure)
+    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
+    styles = ["-", "--", "-.", ":", "-"]
+    for (name, values), colour, style in zip(series.items(), colours, styles, strict=False):
+        axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=4, label=name)
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.set_title(title, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5)
+    return Picture(figure, alt)

@@ -1,0 +1,123 @@
+"""Shift and rotate whole batches of images, on whatever device they are.
+
+Images are float tensors (B, 1, H, W) with pixels in [-1, 1]; what comes in from outside is background, -1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BACKGROUND = -1.0
+
+
+def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
+    """Move each image by its own whole-pixel offset, on a canvas with `margin` extra pixels on every side.
+
+    Parameters
+    ----------
+    images : (B, 1, H, W) float
+    offsets : (B, 2) integer pixels, (row, column); down and right are positive
+    margin : extra pixels on each side, at least 0
+
+    Returns
+    -------
+    (B, 1, H + 2·margin, W + 2·margin). Exact: every pixel is a pixel of the image or background. What would
+    land outside the canvas is cut off.
+
+    Raises
+    ------
+    TypeError
+        Images that are not floating point, or offsets that are not integers.
+    ValueError
+        Wrong shapes, or a negative margin.
+    """
+    check_images(images)
+    count, _, height, width = images.shape
+    if offsets.shape != (count, 2):
+        raise ValueError(
+            f"offsets must have shape ({count}, 2), one (row, column) an image; got {tuple(offsets.shape)}"
+        )
+    if offsets.is_floating_point() or offsets.is_complex() or offsets.dtype == torch.bool:
+        raise TypeError(f"offsets are whole pixels and need an integer dtype; got {offsets.dtype}")
+    if margin < 0:
+        raise ValueError(f"margin must be at least 0; got {margin}")
+    # A border of background one pixel wide stands for everything outside the image.
+    padded = F.pad(images[:, 0], (1, 1, 1, 1), value=BACKGROUND)  # (B,H+2,W+2)
+    rows = _source(height, margin, offsets[:, 0])  # (B,H+2m)
+    columns = _source(width, margin, offsets[:, 1])  # (B,W+2m)
+    batch = torch.arange(count, device=images.device)[:, None, None]
+    return padded[batch, rows[:, :, None], columns[:, None, :]].unsqueeze(1)
+
+
+def _source(length: int, margin: int, offset: Tensor) -> Tensor:
+    """For each canvas index, the index into the padded image that is written there: (B, length + 2·margin)."""
+    canvas = torch.arange(length + 2 * margin, device=offset.device)
+    return (canvas - margin - offset[:, None] + 1).clamp(0, length + 1)
+
+
+def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
+    """Rotate each image counter-clockwise about its centre, with bilinear interpolation.
+
+    Equal to ``PIL.Image.rotate(angle, resample=BILINEAR)`` of ``image + 1``, minus 1. The centre is the
+    centre of the image's area, ((H−1)/2, (W−1)/2) in pixel centres; at multiples of 90° no pixel is interpolated.
+
+    Parameters
+    ----------
+    images : (B, 1, H, W) float
+    degrees : (B,) or a number for all, in degrees
+
+    Returns
+    -------
+    (B, 1, H, W)
+
+    Raises
+    ------
+    TypeError
+        Images that are not floating point.
+    ValueError
+        Wrong shapes.
+    """
+    check_images(images)
+    count, _, height, width = images.shape
+    # Coordinates in double precision, as Pillow has them: a rounding error of 1e-6 pixels would show in the image.
+    radians = torch.as_tensor(degrees, dtype=torch.float64, device=images.device) * (math.pi / 180)
+    if radians.dim() == 0:
+        radians = radians.expand(count)
+    if radians.shape != (count,):
+        raise ValueError(f"degrees must have shape ({count},) or be one number; got {tuple(radians.shape)}")
+    cos = radians.cos().round(decimals=15)[:, None, None]
+    sin = radians.sin().round(decimals=15)[:, None, None]
+    y = torch.arange(height, dtype=torch.float64, device=images.device)[:, None] + 0.5 - height / 2
+    x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5 - width / 2
+    # Where in the source each pixel of the result comes from; rows run downwards.
+    source_x = cos * x - sin * y + width / 2  # (B,H,W)
+    source_y = sin * x + cos * y + height / 2
+    inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
+    source_x, source_y = source_x - 0.5, source_y - 0.5
+    left, top = source_x.floor(), source_y.floor()
+    right_share = (source_x - left).to(images.dtype)
+    low_share = (source_y - top).to(images.dtype)
+    left, top = left.long(), top.long()
+    batch = torch.arange(count, device=images.device)[:, None, None]
+
+    def pixel(row: Tensor, column: Tensor) -> Tensor:
+        return images[batch, 0, row.clamp(0, height - 1), column.clamp(0, width - 1)]
+
+    upper = torch.lerp(pixel(top, left), pixel(top, left + 1), right_share)
+    lower = torch.lerp(pixel(top + 1, left), pixel(top + 1, left + 1), right_share)
+    rotated = torch.lerp(upper, lower, low_share)
+    return rotated.where(inside, torch.full_like(rotated, BACKGROUND)).unsqueeze(1)
+
+
+def check_images(images: Tensor) -> None:
+    """Raise unless `images` is a batch (B, 1, H, W) of floating-point images, B at least 1."""
+    if images.dim() != 4 or images.shape[1] != 1:
+        raise ValueError(f"images must have shape (B, 1, H, W); got {tuple(images.shape)}")
+    if len(images) == 0:
+        raise ValueError("images must not be an empty batch")
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floating point in [-1, 1]; got {images.dtype}")

@@ -1,0 +1,86 @@
+"""What every test stands on: no network, no MNIST of this machine, and small digits."""
+
+import socket
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from gencaps_lib import data
+from gencaps_lib.data import load_digits
+from gencaps_lib.tasks import Shift, Task, training_ranges
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Every attempt to reach a host fails, as on a machine with no network."""
+
+    def refuse(*_args, **_kwargs):
+        raise OSError("the tests have no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_mnist(monkeypatch, tmp_path):
+    """No data set of the machine is seen: no environment variable, and an empty cache folder."""
+    monkeypatch.delenv("GENCAPS_DATA", raising=False)
+    monkeypatch.delenv("GENCAPS_PROFILE", raising=False)
+    monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The embedded training digits."""
+    return load_digits("train", "embedded")
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def task():
+    """A small shift task, on which models of reduced size train in seconds."""
+    slight = {"hidden": 32, "channels": 4, "maps": 4, "encoder": {"maps": (4, 8), "hidden": 32}}
+    capsules = {**slight, "capsules": 8}
+    return Task(
+        name="small",
+        transform=Shift(margin=2),
+        seen=training_ranges((-2, 2), {4: (0, 0), 9: (0, 0)}),
+        grid=(-2, -1, 0, 1, 2),
+        inside=(0, 0),
+        outside=1,
+        sizes={
+            "autoencoder": slight,
+            "autoencoder-matched": capsules,
+            "continuous-capsules": capsules,
+            "digit-capsules": {**capsules, "z": 16},
+        },
+    )
+
+
+def write_idx(path, array, magic=None):
+    """Write an array of bytes as an IDX file."""
+    header = struct.pack(f">{array.ndim + 1}I", 0x0800 + array.ndim if magic is None else magic, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def mnist(tmp_path, monkeypatch):
+    """A folder that holds a tiny data set in MNIST's format, taken for MNIST; returns the folder."""
+    import hashlib
+
+    raw = tmp_path / "root" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 10)):
+        images, labels = data.MNIST_FILES[split]
+        write_idx(raw / images, random.integers(0, 256, (count, 28, 28)))
+        write_idx(raw / labels, np.arange(count) % 10)
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.iterdir()}
+    monkeypatch.setattr(data, "MNIST_SHA256", sums)
+    return tmp_path / "root"

@@ -1,0 +1,148 @@
+"""``python -m gencaps_lib``: what it prints and writes, and its exit status."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gencaps_lib import __main__ as command_line
+from gencaps_lib import results
+
+
+@pytest.fixture(autouse=True)
+def smoke(monkeypatch, tmp_path):
+    monkeypatch.setenv("GENCAPS_PROFILE", "smoke")
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments):
+    return command_line.main(["run", "shift-transfer", "--model", "continuous-capsules", "--steps", "2", *arguments])
+
+
+def test_list_shows_every_experiment_and_model(capsys):
+    assert command_line.main(["list", "--profile", "full"]) == 0
+    shown = capsys.readouterr().out
+    for needed in ("shift-transfer", "autoencoder-matched", "4,482,577 decoder parameters", "100,000 steps of 128"):
+        assert needed in shown
+    assert "4, 9: trained on -5 … 4 pixels" in shown
+    assert "A1, A2, A3" in shown
+
+
+def test_run_writes_one_result_and_says_where(capsys, tmp_path):
+    assert run("--seed", "3", "--out", "here") == 0
+    path = tmp_path / "here" / "shift-transfer" / "continuous-capsules" / "seed3.json"
+    result = results.read(path)
+    assert (result.seed, len(result.history), result.source) == (3, 2, "embedded")
+    shown = capsys.readouterr()
+    assert str(path.relative_to(tmp_path)) in shown.out
+    assert "training:" in shown.err  # the progress bar
+    assert sum(len(files) for _, _, files in os.walk(tmp_path / "here")) == 1
+
+
+def test_without_a_model_all_are_run(tmp_path):
+    assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 0
+    made = sorted(path.parent.name for path in (tmp_path / "results").rglob("*.json"))
+    assert made == ["autoencoder", "autoencoder-matched", "continuous-capsules", "digit-capsules"]
+
+
+def test_the_data_folder_is_used(mnist, monkeypatch, tmp_path):
+    assert run("--data", str(mnist), "--profile", "quick") == 0
+    path = tmp_path / "results" / "shift-transfer" / "continuous-capsules" / "seed0.json"
+    assert results.read(path).source == "mnist"
+
+
+def test_it_refuses_to_overwrite_before_it_trains(capsys, monkeypatch):
+    assert run() == 0
+    monkeypatch.setattr(results, "run", lambda *_arguments: pytest.fail("it trained"))
+    assert run() == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "--force" in message
+    monkeypatch.undo()
+
+
+def test_force_overwrites():
+    assert run() == 0
+    assert run("--force") == 0
+
+
+def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_path):
+    from gencaps_lib import training
+
+    batches = []
+
+    def interrupt(*arguments):
+        batches.append(1)
+        if len(batches) == 4:
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    draw = training.draw_batch
+    monkeypatch.setattr(training, "draw_batch", interrupt)
+    with pytest.warns(UserWarning, match="interrupted"):
+        status = command_line.main(["run", "shift-transfer", "--model", "continuous-capsules", "--steps", "9"])
+    assert status == 130
+    assert "interrupted after 3 of 9 steps" in capsys.readouterr().out
+    result = results.read(tmp_path / "results" / "shift-transfer" / "continuous-capsules" / "seed0.json")
+    assert not result.complete
+    assert len(result.history) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "required"),
+        (("train",), "invalid choice"),
+        (("run",), "required"),
+        (("run", "shift"), "unknown experiment 'shift'"),
+        (("run", "shift-transfer", "--model", "gan"), "unknown model 'gan'"),
+        (("run", "shift-transfer", "--steps", "0"), "whole number of at least 1"),
+        (("run", "shift-transfer", "--steps", "-5"), "whole number of at least 1"),
+        (("run", "shift-transfer", "--steps", "many"), "whole number of at least 1"),
+        (("run", "shift-transfer", "--steps", "1.5"), "whole number of at least 1"),
+        (("run", "shift-transfer", "--seed", "-1"), "whole number of at least 0"),
+        (("run", "shift-transfer", "--device", "tpu"), "--device cpu"),
+        (("run", "shift-transfer", "--profile", "huge"), "unknown profile 'huge'"),
+        (("list", "--profile", "huge"), "unknown profile 'huge'"),
+    ],
+)
+def test_bad_use_is_one_line_and_status_2(arguments, complaint, capsys):
+    try:
+        status = command_line.main(list(arguments))
+    except SystemExit as stop:
+        status = stop.code
+    shown = capsys.readouterr()
+    assert status == 2
+    assert shown.out == ""
+    assert len(shown.err.strip().splitlines()) == 1
+    assert complaint in shown.err
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_result_that_cannot_be_written_is_one_line_and_status_1(place, capsys, tmp_path):
+    if place == "file":
+        (tmp_path / "results").write_text("")
+    else:
+        (tmp_path / "results" / "shift-transfer" / "continuous-capsules" / "seed0.json").mkdir(parents=True)
+    assert run() == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("python -m gencaps_lib: ")
+
+
+def test_damaged_data_is_one_line_and_status_1(mnist, capsys):
+    path = mnist / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    path.write_bytes(b"nonsense")
+    assert run("--data", str(mnist), "--profile", "quick") == 1
+    assert str(path) in capsys.readouterr().err
+
+
+def test_as_a_program(tmp_path):
+    program = [sys.executable, "-m", "gencaps_lib"]
+    bad = subprocess.run([*program, "run", "nothing"], capture_output=True, text=True)
+    assert (bad.returncode, bad.stdout, len(bad.stderr.splitlines())) == (2, "", 1)
+    good = subprocess.run(
+        [*program, "run", "shift-transfer", "--model", "digit-capsules", "--steps", "1"], capture_output=True, text=True
+    )
+    assert good.returncode == 0, good.stderr
+    path = tmp_path / "results" / "shift-transfer" / "digit-capsules" / "seed0.json"
+    assert json.loads(path.read_text())["model"] == "digit-capsules"

@@ -1,0 +1,78 @@
+"""Loss curves and ratios, against loops over single images and hand-made curves."""
+
+import pytest
+import torch
+
+from gencaps_lib.evaluation import (
+    blank_curve,
+    held_out_ratio,
+    image_losses,
+    loss_curve,
+    mean_inside,
+    mean_outside,
+    transfer_ratio,
+)
+from gencaps_lib.models import build
+
+
+@torch.no_grad()
+def test_loss_curve_equals_a_loop_over_images(task, digits):
+    model, some = build("continuous-capsules", task), digits.first(2)
+    curves = loss_curve(model, task, some, batch=7)
+    assert sorted(curves) == list(range(10))
+    for digit in (0, 4):
+        for column, point in enumerate(task.grid):
+            losses = []
+            for image in some.of(digit).images:
+                value = torch.tensor([[point, point]])
+                target = task.target(image[None], value)
+                losses.append((model(image[None], task.code(value)) - target).square().mean())
+            assert curves[digit][column] == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
+
+
+def test_a_perfect_model_has_no_loss(task, digits):
+    class Perfect(torch.nn.Module):
+        def encode(self, images):
+            return images
+
+        def decode(self, latent, code):
+            return task.target(latent, (code * task.transform.margin).round().long())
+
+    curves = loss_curve(Perfect(), task, digits.first(2))
+    assert all(loss == 0 for curve in curves.values() for loss in curve)
+
+
+def test_training_mode_is_restored(task, digits):
+    model = build("autoencoder", task).train()
+    image_losses(model, task, digits.first(1))
+    assert model.training
+
+
+def test_blank_curve_is_the_ink(task, digits):
+    some = digits.first(3)
+    curves = blank_curve(task, some)
+    ink = (some.of(7).images + 1).square().sum() / 3 / 32**2
+    assert curves[7][2] == pytest.approx(ink.item(), rel=1e-5)
+
+
+CURVES = {digit: [1.0, 1.0, 1.0, 1.0, 1.0] for digit in range(10)} | {
+    4: [4.0, 3.0, 2.0, 3.0, 6.0],
+    9: [2.0, 1.0, 2.0, 1.0, 4.0],
+}
+
+
+def test_ratios_by_hand(task):
+    assert mean_inside(CURVES[4], task) == 2.0
+    assert mean_outside(CURVES[4], task) == 4.0
+    assert transfer_ratio(CURVES[4], task) == 2.0
+    assert held_out_ratio(CURVES, task) == [3.0, 2.0, 2.0, 2.0, 5.0]
+
+
+def test_a_curve_of_another_grid_is_refused(task):
+    with pytest.raises(ValueError, match="zip"):
+        transfer_ratio([1.0, 2.0], task)
+
+
+def test_no_digits_is_an_error(task, digits):
+    with pytest.raises(ValueError, match="no digits"):
+        loss_curve(build("autoencoder", task), task, digits.first(0))

@@ -1,0 +1,108 @@
+"""Result files: whole or not at all, and recognised when the model changes."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from gencaps_lib import results
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.results import ResultError
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    from gencaps_lib.data import load_digits
+
+    experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=2)
+    train, test = (load_digits(split, "embedded") for split in ("train", "test"))
+    result, _ = results.run(experiment, "continuous-capsules", train, test, progress=False)
+    return result
+
+
+def test_a_result_says_what_it_is(outcome):
+    assert outcome.label == "embedded, smoke profile, 2 steps, seed 0"
+    assert outcome.complete
+    assert outcome.unit == "pixels"
+    assert len(outcome.curves[4]) == len(outcome.grid)
+    assert outcome.config["optimiser"]["name"] == "adam"
+    assert set(outcome.machine) == {"device", "torch", "python", "commit"}
+    assert outcome.seconds > 0
+
+
+def test_write_then_read(outcome, tmp_path):
+    path = results.write(outcome, tmp_path)
+    assert path == tmp_path / "shift-transfer" / "continuous-capsules" / "seed0.json"
+    assert results.read(path) == outcome
+    assert os.listdir(path.parent) == ["seed0.json"]
+
+
+def test_it_refuses_to_overwrite_without_force(outcome, tmp_path):
+    path = results.write(outcome, tmp_path)
+    longer = replace(outcome, seconds=1e9)
+    with pytest.raises(ResultError, match="--force"):
+        results.write(longer, tmp_path)
+    assert results.read(path) == outcome
+    results.write(longer, tmp_path, force=True)
+    assert results.read(path) == longer
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failure_in_the_middle_leaves_what_was_there(outcome, tmp_path, monkeypatch, failing):
+    path = results.write(outcome, tmp_path)
+
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, full)
+    with pytest.raises(ResultError, match="No space left on device"):
+        results.write(replace(outcome, seconds=1e9), tmp_path, force=True)
+    assert os.listdir(path.parent) == ["seed0.json"]
+    assert results.read(path) == outcome
+
+
+def test_a_folder_where_the_file_belongs(outcome, tmp_path):
+    (tmp_path / "shift-transfer" / "continuous-capsules" / "seed0.json").mkdir(parents=True)
+    with pytest.raises(ResultError, match="is a folder"):
+        results.write(outcome, tmp_path, force=True)
+
+
+def test_a_file_where_the_folder_belongs(outcome, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ResultError, match="cannot write"):
+        results.write(outcome, tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"curves": {"four": []}}', "{"])
+def test_what_is_no_result_is_refused(tmp_path, content):
+    path = tmp_path / "seed0.json"
+    path.write_text(content)
+    with pytest.raises(ResultError, match="not a result"):
+        results.read(path)
+
+
+def test_a_missing_result_is_named(tmp_path):
+    with pytest.raises(ResultError, match="seed9"):
+        results.read(tmp_path / "seed9.json")
+
+
+def test_not_a_number_is_never_written(outcome, tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.write(replace(outcome, seconds=float("nan")), tmp_path)
+    assert not results.result_path(tmp_path, outcome.experiment, outcome.model, 0).exists()
+
+
+def test_fingerprint_survives_json_and_notices_change(outcome):
+    experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=2)
+    mark = results.fingerprint(experiment, "continuous-capsules")
+    assert results.matches(mark, json.loads(json.dumps(outcome.fingerprint)))
+    assert not results.matches(mark, results.fingerprint(replace(experiment, steps=3), "continuous-capsules"))
+    assert not results.matches(mark, results.fingerprint(experiment, "digit-capsules"))
+    assert not results.matches(mark, results.fingerprint(experiment, "continuous-capsules", seed=1))
+
+
+def test_fingerprint_notices_another_computation(outcome, monkeypatch):
+    experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=2)
+    monkeypatch.setattr("gencaps_lib.models.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
+    assert not results.matches(outcome.fingerprint, results.fingerprint(experiment, "continuous-capsules"))

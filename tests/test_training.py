@@ -1,0 +1,161 @@
+"""The training loop and the reference's optimiser."""
+
+import math
+
+import pytest
+import torch
+
+from gencaps_lib import training
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.models import build
+from gencaps_lib.training import DivergedError, Optimiser, ReferenceRMSprop, draw_batch, fit
+
+ADAM = Optimiser("adam", 3e-3, "one-cycle")
+
+
+def test_reference_rmsprop_by_hand():
+    weight = torch.nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+    optimiser = ReferenceRMSprop([weight], lr=0.1, decay=0.9, eps=1e-2)
+    by_hand, mean_square = 2.0, 1.0  # the mean square starts at one
+    for _ in range(5):
+        optimiser.zero_grad()
+        (weight**2).backward()
+        optimiser.step()
+        gradient = 2 * by_hand
+        mean_square = 0.9 * mean_square + 0.1 * gradient**2
+        by_hand -= 0.1 * gradient / math.sqrt(mean_square + 1e-2)  # ε inside the root
+        assert weight.item() == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_reference_settings():
+    experiment = EXPERIMENTS["shift-transfer"]
+    optimiser, scheduler = experiment.optimiser("autoencoder").make([torch.nn.Parameter(torch.zeros(1))], 10)
+    assert isinstance(optimiser, ReferenceRMSprop)
+    assert optimiser.defaults == {"lr": 1e-3, "decay": 0.9, "eps": 1e-10}
+    assert scheduler is None
+    assert (experiment.steps, experiment.batch) == (100_000, 128)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("SGD", torch.optim.SGD)])
+def test_any_torch_optimiser_by_name(name, kind):
+    optimiser, _ = Optimiser(name, 0.1, options={"weight_decay": 0.5}).make([torch.nn.Parameter(torch.zeros(1))], 10)
+    assert type(optimiser) is kind
+    assert optimiser.defaults["weight_decay"] == 0.5
+
+
+def test_one_cycle_warms_up_and_decays():
+    optimiser, scheduler = ADAM.make([torch.nn.Parameter(torch.zeros(1))], 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    assert max(rates) == pytest.approx(3e-3, rel=1e-3)
+    assert 15 <= rates.index(max(rates)) <= 25
+    assert rates[0] < 3e-4
+    assert rates[-1] < 1e-5
+
+
+def test_it_learns(task, digits):
+    model = build("autoencoder", task)
+    history = fit(model, task, digits, 150, optimiser=ADAM, progress=False)
+    assert len(history) == 150
+    assert not model.training
+    assert sum(history[-10:]) < 0.6 * sum(history[:10])
+
+
+def test_a_seed_fixes_the_run(task, digits):
+    def run(seed):
+        model = build("continuous-capsules", task)
+        return fit(model, task, digits, 5, seed, progress=False), model.decoder.dense[0].weight
+
+    torch.manual_seed(0)
+    history, weight = run(0)
+    torch.manual_seed(99)  # the global generator has no say
+    again, same_weight = run(0)
+    other, _ = run(1)
+    assert history == again
+    assert torch.equal(weight, same_weight)
+    assert history != other
+
+
+def test_the_global_generator_is_left_alone(task, digits):
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    fit(build("autoencoder", task), task, digits, 2, progress=False)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_batches_show_each_digit_its_own_range(task, digits, generator):
+    images, code, target = draw_batch(task, digits, 2000, generator)
+    offsets = (code * task.transform.margin).round().long()
+    labels = digits.labels[[(digits.images == image).flatten(1).all(1).nonzero()[0, 0] for image in images[:100]]]
+    for label, offset in zip(labels.tolist(), offsets[:100].tolist(), strict=True):
+        assert offset == [0, 0] if label in (4, 9) else max(map(abs, offset)) <= 2
+    assert offsets.unique().tolist() == [-2, -1, 0, 1, 2]
+    assert torch.equal(target, task.target(images, offsets))
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(task, digits):
+    model = build("autoencoder", task)
+    calls = []
+
+    def spoil(module, inputs, output):
+        calls.append(1)
+        return output * float("nan") if len(calls) == 4 else output
+
+    model.register_forward_hook(spoil)
+    with pytest.raises(DivergedError, match="step 3") as stop:
+        fit(model, task, digits, 10, progress=False)
+    assert stop.value.step == 3
+    assert len(stop.value.history) == 3
+    assert len(calls) == 4
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_interrupting_keeps_what_was_learned(task, digits):
+    model = build("autoencoder", task)
+    before = model.encoder[0].weight.clone()
+
+    def interrupt(module, inputs, output, calls=[]):  # noqa: B006
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+
+    model.register_forward_hook(interrupt)
+    with pytest.warns(UserWarning, match="3 of 10 steps"):
+        history = fit(model, task, digits, 10, progress=False)
+    assert len(history) == 3
+    assert not torch.equal(model.encoder[0].weight, before)
+
+
+def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
+    class Bar(training.tqdm):
+        def __init__(self, **options):
+            super().__init__(**{**options, "mininterval": 0})
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    history = fit(build("autoencoder", task), task, digits, 3)
+    shown = capsys.readouterr().err
+    assert f"loss={history[0]:.4f}" in shown
+    assert "2/3" in shown
+    fit(build("autoencoder", task), task, digits, 3, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda model, task, digits: fit(model, task, digits, 0), "steps must be"),
+        (lambda model, task, digits: fit(model, task, digits, 1.5), "steps must be"),
+        (lambda model, task, digits: fit(model, task, digits, 1, batch=0), "batch must be"),
+        (lambda model, task, digits: fit(model, task, digits.first(0), 1), "no digits"),
+        (lambda model, task, digits: Optimiser("adamant"), "unknown optimiser"),
+        (lambda model, task, digits: Optimiser(schedule="cosine"), "unknown schedule"),
+        (lambda model, task, digits: Optimiser(lr=-1.0), "learning rate"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(call, complaint, task, digits):
+    with pytest.raises(ValueError, match=complaint):
+        call(build("autoencoder", task), task, digits)

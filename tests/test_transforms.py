@@ -1,0 +1,90 @@
+"""Shifts are exact, rotations are Pillow's."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gencaps_lib.data import load_digits
+from gencaps_lib.transforms import rotate, shift
+
+
+def test_shift_equals_naive_loops(digits, generator):
+    images = digits.images[:20]
+    offsets = torch.randint(-5, 6, (20, 2), generator=generator)
+    shifted = shift(images, offsets, margin=3)
+    assert shifted.shape == (20, 1, 34, 34)
+    for image, (down, right), result in zip(images[:, 0], offsets.tolist(), shifted[:, 0], strict=True):
+        expected = torch.full((34, 34), -1.0)
+        for row in range(28):
+            for column in range(28):
+                to_row, to_column = row + 3 + down, column + 3 + right
+                if 0 <= to_row < 34 and 0 <= to_column < 34:
+                    expected[to_row, to_column] = image[row, column]
+        assert torch.equal(result, expected)
+
+
+def test_shift_is_down_and_right(digits):
+    image = digits.images[:1]
+    down = shift(image, torch.tensor([[7, 0]]))
+    right = shift(image, torch.tensor([[0, 7]]))
+    assert down.shape == (1, 1, 68, 68)
+    assert torch.equal(down[:, :, 27 : 27 + 28, 20:48], image)
+    assert torch.equal(right[:, :, 20:48, 27 : 27 + 28], image)
+
+
+def test_shift_far_outside_is_background(digits):
+    gone = shift(digits.images[:2], torch.tensor([[1000, 0], [0, -1000]]))
+    assert (gone == -1).all()
+
+
+@pytest.mark.parametrize("source", ["digits", "noise"])
+def test_rotate_equals_pillow(source):
+    random = np.random.default_rng(0)
+    if source == "digits":
+        images = load_digits("test", "embedded").images[:100]
+    else:  # ink up to the border, where the two could differ
+        images = torch.from_numpy(random.uniform(-1, 1, (100, 1, 28, 28)).astype(np.float32))
+    angles = torch.from_numpy(random.uniform(-400, 400, 100))
+    angles[:8] = torch.tensor([0, 90, 180, 270, 360, -90, 45, -180])
+    rotated = rotate(images, angles)
+    for image, angle, result in zip(images[:, 0], angles.tolist(), rotated[:, 0], strict=True):
+        picture = Image.fromarray(image.numpy() + 1).rotate(angle, resample=Image.Resampling.BILINEAR)
+        assert np.abs(np.asarray(picture) - 1 - result.numpy()).max() < 1e-5
+
+
+def test_rotate_is_counter_clockwise_and_exact_at_right_angles(digits):
+    images = digits.images[:3]
+    assert torch.equal(rotate(images, 90.0), torch.rot90(images, 1, (2, 3)))
+    assert torch.equal(rotate(images, -180.0), torch.rot90(images, 2, (2, 3)))
+    assert torch.equal(rotate(images, torch.zeros(3)), images)
+
+
+def test_transforms_keep_dtype(digits):
+    double = digits.images[:2].double()
+    assert rotate(double, 10.0).dtype == torch.float64
+    assert shift(double, torch.zeros(2, 2, dtype=torch.int32)).dtype == torch.float64
+
+
+IMAGES = torch.zeros(2, 1, 28, 28)
+OFFSETS = torch.zeros(2, 2, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "complaint"),
+    [
+        (lambda: shift(IMAGES[0], OFFSETS), ValueError, "shape"),
+        (lambda: shift(IMAGES[:0], OFFSETS[:0]), ValueError, "empty"),
+        (lambda: shift(IMAGES.byte(), OFFSETS), TypeError, "floating point"),
+        (lambda: shift(IMAGES, OFFSETS[:1]), ValueError, "offsets must have shape"),
+        (lambda: shift(IMAGES, OFFSETS.float()), TypeError, "integer"),
+        (lambda: shift(IMAGES, OFFSETS, margin=-1), ValueError, "margin"),
+        (lambda: rotate(IMAGES.expand(2, 3, 28, 28), 0.0), ValueError, "shape"),
+        (lambda: rotate(IMAGES[:0], 0.0), ValueError, "empty"),
+        (lambda: rotate(IMAGES.long(), 0.0), TypeError, "floating point"),
+        (lambda: rotate(IMAGES, torch.zeros(3)), ValueError, "degrees must have shape"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(call, error, complaint):
+    with pytest.raises(error, match=complaint):
+        call()
