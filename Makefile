@@ -32,7 +32,9 @@ smoke: .venv/ready
 		-o timeout=0 -o filterwarnings=default --durations=0 $(NOTEBOOKS)
 
 # Execute chapters on MNIST at the quick profile and store their outputs (make chapters NOTEBOOKS=chapters/01*.ipynb).
+chapters: export GENCAPS_DATA := $(abspath $(GENCAPS_DATA))
 chapters: .venv/ready
+	$(BIN)/python -c "from gencaps_lib.data import load_digits; load_digits('train', 'mnist')"
 	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.timeout=1200 $(NOTEBOOKS)
 

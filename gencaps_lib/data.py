@@ -148,7 +148,7 @@ class _Unavailable(Exception):
 
 def _places(root: str | os.PathLike | None) -> list[Path]:
     named = [root, os.environ.get("GENCAPS_DATA")]
-    return [Path(place) for place in named if place] + [cache_folder()]
+    return [Path(place).absolute() for place in named if place] + [cache_folder()]
 
 
 def _find_mnist(root: str | os.PathLike | None) -> Path | None:

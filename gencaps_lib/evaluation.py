@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
+from gencaps_lib.routing import route_by_address
 from gencaps_lib.tasks import Task
 from gencaps_lib.transforms import BACKGROUND
 
@@ -105,6 +106,39 @@ def held_out_ratio(curves: Mapping[int, Sequence[float]], task: Task) -> list[fl
         _mean(held_losses) / _mean(other_losses)
         for held_losses, other_losses in zip(zip(*held, strict=True), zip(*others, strict=True), strict=True)
     ]
+
+
+@torch.no_grad()
+def address_equivariance_error(
+    paint: Callable[[Tensor], Tensor], addresses: Tensor, activations: Tensor, size: int, cells: float
+) -> float:
+    """How far painting moved capsules is from moving the painted picture: 0 where the decoder is equivariant.
+
+    Parameters
+    ----------
+    paint : maps (B, C, S, S) → images (B, 1, 4S, 4S)
+    addresses, activations, size : as in `route_by_address`; the capsules must stay on the map
+    cells : how far the addresses are moved, along both axes, in cells; 4 · `cells` must be a whole number of pixels
+
+    Returns
+    -------
+    The mean squared difference over the variance of the moved picture, away from the border.
+
+    Raises
+    ------
+    ValueError
+        A move that is not a whole number of pixels, or so long that nothing is left to compare.
+    """
+    pixels = round(4 * cells)
+    if pixels != 4 * cells:
+        raise ValueError(f"the move must be a whole number of pixels, a quarter of a cell each; got {cells} cells")
+    border = abs(pixels) + 4  # what came in over the border, and what the painter's padding reaches
+    if 4 * size - 2 * border < 1:
+        raise ValueError(f"a move of {cells} cells leaves nothing of a map of {size} cells to compare")
+    inner = slice(border, 4 * size - border)
+    expected = paint(route_by_address(addresses, activations, size)).roll((pixels, pixels), (2, 3))[..., inner, inner]
+    moved = paint(route_by_address(addresses + cells, activations, size))[..., inner, inner]
+    return ((moved - expected).square().mean() / expected.var()).item()
 
 
 def _mean(values: Sequence[float]) -> float:

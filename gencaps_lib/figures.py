@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -18,6 +18,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
@@ -98,19 +99,30 @@ class Table:
         return "\n".join([self.caption, *text] if self.caption else text)
 
 
-def _figure(width: float = WIDTH, height: float = 3.6) -> Figure:
-    with matplotlib.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
+def keep(name: str, shown: object) -> None:
+    """Store a picture or a text in the notebook under a name, unseen, for the book's other pages to show.
+
+    The book's builder calls this gluing; its own function for it would be one more thing to install in Colab.
+    """
+    from IPython.core.formatters import format_display_data
+    from IPython.display import display
+
+    bundle, metadata = format_display_data(shown)
+    prefix = "application/papermill.record/"
+    display(
+        {prefix + kind: content for kind, content in bundle.items()},
+        raw=True,
+        metadata={**metadata, "scrapbook": {"name": name, "mime_prefix": prefix}},
+    )
 
 
-def _axes(figure: Figure, **options) -> Axes:
-    with matplotlib.rc_context(STYLE):
-        return figure.subplots(**options)
+def _figure(height: float) -> Figure:
+    return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
 def show_pixels(axes: Axes, image: Tensor, title: str = "") -> None:
     """Draw one image (H, W) in [-1, 1] on axes, ink in black, with a thin frame."""
-    axes.imshow(image.detach().cpu(), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+    axes.imshow(image.detach().cpu().numpy(), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -119,11 +131,12 @@ def show_pixels(axes: Axes, image: Tensor, title: str = "") -> None:
         axes.set_title(title, fontsize=10)
 
 
+@matplotlib.rc_context(STYLE)
 def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
     """Images (n, 1, H, W) side by side, each under its own title."""
     figure = _figure(height=WIDTH / len(images) + 0.5)
     for axes, image, text in zip(
-        np.ravel(_axes(figure, ncols=len(images), squeeze=False)), images[:, 0], titles, strict=True
+        np.ravel(figure.subplots(ncols=len(images), squeeze=False)), images[:, 0], titles, strict=True
     ):
         show_pixels(axes, image, text)
     if title:
@@ -131,7 +144,76 @@ def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") 
     return Picture(figure, alt)
 
 
+def _sheet(axes: Axes, rows: Sequence[Sequence[Tensor]]) -> tuple[int, int]:
+    """Draw rows of images (side, side) on one sheet; returns the distance between images and the gap, in pixels."""
+    side = len(rows[0][0])
+    gap = max(2, side // 20)
+    pitch = side + gap
+    sheet = torch.full((len(rows) * pitch, len(rows[0]) * pitch), -0.8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            sheet[row * pitch : row * pitch + side, column * pitch : column * pitch + side] = image.cpu()
+    show_pixels(axes, sheet)
+    axes.tick_params(length=0)
+    return pitch, gap
+
+
+def _ticks(setter: Callable, pitch: int, gap: int, labels: Sequence[str], **options) -> None:
+    """Label the middle of each image of a sheet, along one axis."""
+    setter([place * pitch + (pitch - gap) / 2 for place in range(len(labels))], labels, **options)
+
+
+def _frame(axes: Axes, left: float, top: float, width: float, height: float, gap: int) -> None:
+    """Frame what lies in the training range, in the middle of the gaps."""
+    corner = (left - gap / 2, top - gap / 2)
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#0072B2", lw=2, clip_on=False))
+
+
 @torch.no_grad()
+@matplotlib.rc_context(STYLE)
+def side_by_side(
+    models: Mapping[str, nn.Module], task: Task, digit: Digits, points: Sequence[float], title: str, source: str
+) -> Picture:
+    """One test digit over the grid: the target in the first row, and below it what each model draws.
+
+    Parameters
+    ----------
+    models : name → model, a row for each
+    task : transforms the digit
+    digit : the digit, a set of one
+    points : grid points, one for each column; those inside the held-out digits' training range are framed
+    title : what the picture shows
+    source : data, profile, steps and seed
+    """
+    values = task.transform.along_grid(torch.tensor(points, dtype=torch.float32, device=digit.images.device))
+    images = digit.images.expand(len(points), -1, -1, -1)
+    target = task.target(images, values)[:, 0]
+    drawn = {name: model(images, task.code(values))[:, 0] for name, model in models.items()}
+    figure = _figure(height=WIDTH * (1 + len(models)) / (len(points) + 1.5) + 1.1)
+    axes = figure.subplots()
+    pitch, gap = _sheet(axes, [target, *drawn.values()])
+    names = ["target", *(name.replace("-", "\n") for name in models)]
+    _ticks(axes.set_yticks, pitch, gap, names, fontsize=10)
+    _ticks(axes.set_xticks, pitch, gap, [f"{point:+g}" for point in points], fontsize=10)
+    inside = [column for column, point in enumerate(points) if task.is_inside(point)]
+    if inside:
+        _frame(axes, inside[0] * pitch, 0, len(inside) * pitch, (1 + len(models)) * pitch, gap)
+    label = int(digit.labels[0])
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(f"{task.transform.axis_label}; blue frame: where '{label}' was seen\n{source}", fontsize=9)
+    losses = {name: (pictures - target).square().mean((1, 2)).tolist() for name, pictures in drawn.items()}
+    errors = "; ".join(f"{name} " + ", ".join(f"{loss:.3f}" for loss in values) for name, values in losses.items())
+    alt = (
+        f"{title}. A handwritten {label} at {task.transform.axis_label} {', '.join(f'{point:+g}' for point in points)}: "
+        f"the target in the first row, then what {', '.join(models)} draw. Framed: "
+        f"{', '.join(f'{points[column]:+g}' for column in inside) or 'none'}, where it was seen in training. "
+        f"Mean squared errors from left to right: {errors}."
+    )
+    return Picture(figure, alt)
+
+
+@torch.no_grad()
+@matplotlib.rc_context(STYLE)
 def reconstructions(
     model: nn.Module, task: Task, digits: Digits, points: Sequence[float], title: str, source: str
 ) -> Picture:
@@ -154,37 +236,19 @@ def reconstructions(
         value = value.expand(len(digits), -1)
         target = task.target(digits.images, value)
         rows.append(torch.stack([target, model.decode(latents, task.code(value))], 1).flatten(0, 1)[:, 0])
-    side = task.transform.side
-    gap = max(2, side // 20)
     columns = 2 * len(digits)
-    sheet = torch.full((len(rows) * (side + gap), columns * (side + gap)), -0.8)
-    for row, images in enumerate(rows):
-        for column, image in enumerate(images.cpu()):
-            top, left = row * (side + gap), column * (side + gap)
-            sheet[top : top + side, left : left + side] = image
     figure = _figure(height=WIDTH * len(rows) / columns + 0.9)
-    axes = _axes(figure)
-    show_pixels(axes, sheet)
-    axes.set_yticks(
-        [row * (side + gap) + side / 2 for row in range(len(rows))], [f"{point:+g}" for point in points], fontsize=10
-    )
+    axes = figure.subplots()
+    pitch, gap = _sheet(axes, rows)
+    _ticks(axes.set_yticks, pitch, gap, [f"{point:+g}" for point in points], fontsize=10)
     axes.set_ylabel(task.transform.axis_label, fontsize=10)
-    axes.set_xticks(
-        [column * (side + gap) + side / 2 for column in range(columns)],
-        ["target", "drawn"] * len(digits),
-        fontsize=9,
-        rotation=0 if columns <= 8 else 90,
-    )
+    upright = 0 if columns <= 8 else 90
+    _ticks(axes.set_xticks, pitch, gap, ["target", "drawn"] * len(digits), fontsize=9, rotation=upright)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0)
     inside = [row for row, point in enumerate(points) if task.is_inside(point)]
     held = "/".join(str(digit) for digit in task.held_out)
     if inside:
-        top = inside[0] * (side + gap) - gap / 2
-        height = len(inside) * (side + gap)
-        axes.add_patch(
-            Rectangle((-gap / 2, top), columns * (side + gap) - gap / 2, height, fill=False, edgecolor="#0072B2", lw=2)
-        )
+        _frame(axes, 0, inside[0] * pitch, columns * pitch, len(inside) * pitch, gap)
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(f"blue frame: what {held} were trained on\n{source}", fontsize=9)
     shown = ", ".join(str(int(label)) for label in digits.labels)
@@ -202,6 +266,7 @@ def reconstructions(
     return Picture(figure, alt)
 
 
+@matplotlib.rc_context(STYLE)
 def loss_curves(
     curves: Mapping[str, Curve],
     task: Task,
@@ -222,7 +287,7 @@ def loss_curves(
     title : by default, the digit's
     """
     figure = _figure(height=4.2)
-    axes = _axes(figure)
+    axes = figure.subplots()
     low, high = task.seen[digit]
     axes.axvspan(low, high, color=RANGE_COLOUR, alpha=0.18, lw=0, label=f"seen by '{digit}' in training")
     for name, curve in curves.items():
@@ -249,10 +314,11 @@ def loss_curves(
     return Picture(figure, alt)
 
 
+@matplotlib.rc_context(STYLE)
 def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25) -> Picture:
     """Training loss against steps, a running mean over `window` steps, a line per model."""
     figure = _figure(height=3.4)
-    axes = _axes(figure)
+    axes = figure.subplots()
     ends = []
     for name, history in losses.items():
         width = min(window, len(history))
@@ -267,6 +333,7 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
 
 
+@matplotlib.rc_context(STYLE)
 def addresses_and_maps(
     addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: tuple[str, str, str], alt: str
 ) -> Picture:
@@ -283,16 +350,16 @@ def addresses_and_maps(
     """
     panels = 2 if image is None else 3
     figure = _figure(height=WIDTH / panels + 0.7)
-    grid = np.ravel(_axes(figure, ncols=panels))
+    grid = np.ravel(figure.subplots(ncols=panels))
     size = len(maps)
     cells = np.arange(size)
-    rows, columns = addresses.detach().cpu().T.numpy()
+    rows, columns = addresses.detach().cpu().numpy().T
     grid[0].scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB", label="cells")
     grid[0].scatter(columns, rows, s=20 + 60 * activations.detach().cpu().numpy(), color="#D55E00", label="capsules")
     grid[0].set(xlim=(-1, size), ylim=(size, -1), aspect="equal", xticks=[0, size - 1], yticks=[0, size - 1])
     grid[0].set_xlabel("column")
     grid[0].set_ylabel("row")
-    grid[1].imshow(maps.detach().cpu(), cmap="cividis", vmin=min(0.0, float(maps.min())))
+    grid[1].imshow(maps.detach().cpu().numpy(), cmap="cividis", vmin=min(0.0, float(maps.min())))
     grid[1].set(xticks=[0, size - 1], yticks=[0, size - 1], xlabel="column")
     if image is not None:
         show_pixels(grid[2], image)
@@ -301,6 +368,22 @@ def addresses_and_maps(
     return Picture(figure, alt)
 
 
+@matplotlib.rc_context(STYLE)
+def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
+    """Maps (T, S, S) above the images (T, H, W) that are painted from them, a column per frame."""
+    figure = _figure(height=2 * WIDTH / len(maps) + 0.7)
+    grid = figure.subplots(nrows=2, ncols=len(maps), squeeze=False)
+    for (above, below), frame, image, text in zip(grid.T, maps, images, titles, strict=True):
+        above.imshow(frame.detach().cpu().numpy(), cmap="cividis", vmin=0, vmax=max(float(maps.max()), 1e-6))
+        above.set(xticks=[], yticks=[])
+        above.set_title(text, fontsize=9)
+        show_pixels(below, image)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, alt)
+
+
+@matplotlib.rc_context(STYLE)
 def lines(
     x: Sequence[float],
     series: Mapping[str, Sequence[float]],
@@ -312,7 +395,7 @@ def lines(
 ) -> Picture:
     """A plain line chart of a few named series over common x values."""
     figure = _figure(height=3.4)
-    axes = _axes(figure)
+    axes = figure.subplots()
     colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
     styles = ["-", "--", "-.", ":", "-"]
     for (name, values), colour, style in zip(series.items(), colours, styles, strict=False):
@@ -320,6 +403,10 @@ def lines(
     if log:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.set_title(title, fontsize=11)

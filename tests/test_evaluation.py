@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gencaps_lib.evaluation import (
+    address_equivariance_error,
     blank_curve,
     held_out_ratio,
     image_losses,
@@ -12,7 +13,7 @@ from gencaps_lib.evaluation import (
     mean_outside,
     transfer_ratio,
 )
-from gencaps_lib.models import build
+from gencaps_lib.models import Painter, build
 
 
 @torch.no_grad()
@@ -76,3 +77,24 @@ def test_a_curve_of_another_grid_is_refused(task):
 def test_no_digits_is_an_error(task, digits):
     with pytest.raises(ValueError, match="no digits"):
         loss_curve(build("autoencoder", task), task, digits.first(0))
+
+
+@pytest.mark.parametrize("weights", ["blobs", "random"])
+def test_whole_cell_moves_of_addresses_move_the_picture(weights, generator):
+    painter = Painter(2, 3)
+    for parameter in painter.parameters():
+        torch.nn.init.normal_(parameter, 0.1 if weights == "blobs" else 0, 0.3, generator=generator)
+    addresses = 4 + 3 * torch.rand(2, 6, 2, generator=generator)
+    activations = torch.rand(2, 6, 2, generator=generator)
+    error = {cells: address_equivariance_error(painter, addresses, activations, 12, cells) for cells in (-2, 1, 0.5)}
+    assert error[1] < 1e-10
+    assert error[-2] < 1e-10
+    assert 1e-6 < error[0.5] < 0.5
+    wrong = address_equivariance_error(lambda maps: painter(maps.flip(2)), addresses, activations, 12, 1)
+    assert wrong > 0.1
+
+
+@pytest.mark.parametrize(("cells", "complaint"), [(0.3, "whole number of pixels"), (2, "leaves nothing")])
+def test_moves_that_cannot_be_compared_are_refused(cells, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        address_equivariance_error(Painter(1, 1), torch.ones(1, 1, 2), torch.ones(1, 1, 1), 6, cells)

@@ -1,0 +1,97 @@
+"""Pictures draw on any data, and their alt text says what they show."""
+
+import html
+import re
+
+import pytest
+import torch
+
+from gencaps_lib import figures
+from gencaps_lib.models import build
+
+CURVES = {digit: [0.4, 0.3, 0.2, 0.3, 0.6] for digit in range(10)}
+
+
+def alt_of(picture):
+    """The alt text of the image that a notebook shows; it must be a PNG, too."""
+    bundle = picture._repr_mimebundle_()
+    assert bundle["text/plain"] == picture.alt
+    assert picture.png().startswith(b"\x89PNG")
+    return html.unescape(re.search(r'<img[^>]* alt="([^"]*)"', bundle["text/html"]).group(1))
+
+
+def test_reconstructions_mark_the_range_and_say_the_errors(task, digits):
+    model = build("autoencoder", task)
+    few = digits.of(4).first(2)
+    picture = figures.reconstructions(model, task, few, [-2, 0, 2], "'4' <drawn>", "a & b")
+    alt = alt_of(picture)
+    value = task.transform.along_grid(torch.tensor([2.0])).expand(2, -1)
+    error = (model(few.images, task.code(value)) - task.target(few.images, value)).square().mean()
+    assert alt.startswith("'4' <drawn>. 3 rows")
+    assert f"+2: {error:.3f}" in alt
+    assert "Rows +0 lie in the training range of 4/9" in alt
+    assert len(picture.figure.axes[0].patches) == 1
+    assert "a & b" in picture.figure.axes[0].get_xlabel()
+
+
+def test_side_by_side_has_a_row_for_each_model(task, digits):
+    models = {name: build(name, task) for name in ("autoencoder", "continuous-capsules")}
+    picture = figures.side_by_side(models, task, digits.of(4).first(1), [-1, 0, 1], "title", "source")
+    labels = [text.get_text() for text in picture.figure.axes[0].get_yticklabels()]
+    assert labels == ["target", "autoencoder", "continuous\ncapsules"]
+    assert "Framed: +0" in alt_of(picture)
+
+
+def test_loss_curves_show_every_model_the_bounds_and_the_range(task):
+    picture = figures.loss_curves(
+        {"autoencoder": CURVES, "continuous-capsules": CURVES}, task, 4, "source", bounds={"blank image": CURVES}
+    )
+    axes = picture.figure.axes[0]
+    assert [line.get_label() for line in axes.lines] == ["autoencoder", "continuous-capsules", "blank image"]
+    assert axes.lines[0].get_ydata().tolist() == CURVES[4]
+    assert axes.get_xlabel() == "shift along the diagonal (pixels)"
+    assert axes.get_ylabel() == "mean squared error"
+    assert "autoencoder 0.200 and 0.400" in alt_of(picture)
+    assert "'4' was trained on 0 to 0" in picture.alt
+
+
+def test_histories_average_over_a_window():
+    picture = figures.histories({"autoencoder": [4.0, 2.0, 0.5]}, "source", window=2)
+    assert picture.figure.axes[0].lines[0].get_ydata().tolist() == [3.0, 1.25]
+    assert "from 3.000 to 1.250" in alt_of(picture)
+
+
+@pytest.mark.parametrize("image", [None, torch.zeros(8, 8)])
+def test_addresses_and_maps(image):
+    picture = figures.addresses_and_maps(
+        torch.tensor([[1.0, 2.0]]), torch.ones(1), torch.eye(4), image, ("a", "b", "c"), "one capsule"
+    )
+    assert alt_of(picture) == "one capsule"
+    dots = picture.figure.axes[0].collections[-1].get_offsets().tolist()
+    assert dots == [[2.0, 1.0]]  # (column, row)
+
+
+def test_rows_films_and_lines():
+    row = figures.image_row(torch.zeros(2, 1, 4, 4), ["a", "b"], "two")
+    film = figures.filmstrip(torch.zeros(3, 4, 4), torch.zeros(3, 8, 8), ["1", "2", "3"], "three frames")
+    line = figures.lines([1, 2], {"one": [3.0, 4.0]}, "x", "y", "a line", log=True)
+    assert [alt_of(picture) for picture in (row, film, line)] == ["two", "three frames", "a line"]
+    assert [axes.get_title() for axes in row.figure.axes] == ["a", "b"]
+
+
+def test_table_is_safe_html_and_plain_text():
+    table = figures.Table(["digit", "loss"], [["<4>", 0.5], ["9", 12]], caption="a & b")
+    shown = table._repr_html_()
+    assert "<td>&lt;4&gt;</td>" in shown
+    assert "<caption>a &amp; b</caption>" in shown
+    assert repr(table).splitlines() == ["a & b", "digit  loss", "<4>    0.5 ", "9      12  "]
+
+
+def test_keep_stores_without_showing(monkeypatch):
+    seen = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **options: seen.append((bundle, options)))
+    figures.keep("ratio", "2.5")
+    (bundle, options) = seen[0]
+    assert set(bundle) == {"application/papermill.record/text/plain"}
+    assert options["metadata"]["scrapbook"]["name"] == "ratio"
+    assert options["raw"]
