@@ -158,8 +158,8 @@ def _shift_transfer() -> Experiment:
         batch=64,
         # Learning rates: the best of a few for the training loss, for each model by itself.
         optimisers={
-            "autoencoder": _adam(4e-3),
-            "autoencoder-matched": _adam(3e-3),
+            "autoencoder": _adam(6e-3),
+            "autoencoder-matched": _adam(6e-3),
             "continuous-capsules": _adam(8e-3),
             "digit-capsules": _adam(8e-3),
         },

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, ScalarFormatter
+from PIL import Image
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
@@ -36,7 +37,7 @@ LOOK = {
     "continuous-capsules": ("#0072B2", "-"),
     "digit-capsules": ("#009E73", "-."),
 }
-BOUND_LOOK = ("#666666", ":")
+BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
 RANGE_COLOUR = "#56B4E9"
 
 
@@ -49,10 +50,13 @@ class Picture:
 
     def png(self) -> bytes:
         """The picture as a PNG file."""
-        file = io.BytesIO()
+        drawn, small = io.BytesIO(), io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            self.figure.savefig(file, format="png", dpi=DOTS_PER_INCH, facecolor="white", bbox_inches="tight")
-        return file.getvalue()
+            self.figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, facecolor="white", bbox_inches="tight")
+        # A palette makes the file, and with it the page, about a third of the size.
+        palette = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        palette.save(small, format="png", optimize=True)
+        return small.getvalue()
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         # An <img> of its own: the book's builder takes no alt text from an image output.
@@ -114,6 +118,11 @@ def keep(name: str, shown: object) -> None:
         raw=True,
         metadata={**metadata, "scrapbook": {"name": name, "mime_prefix": prefix}},
     )
+
+
+def signed(point: float) -> str:
+    """A point of a grid with its sign, as axes and alt texts show it: -4, 0, +2.5."""
+    return f"{point:+g}" if point else "0"
 
 
 def _figure(height: float) -> Figure:
@@ -194,19 +203,20 @@ def side_by_side(
     pitch, gap = _sheet(axes, [target, *drawn.values()])
     names = ["target", *(name.replace("-", "\n") for name in models)]
     _ticks(axes.set_yticks, pitch, gap, names, fontsize=10)
-    _ticks(axes.set_xticks, pitch, gap, [f"{point:+g}" for point in points], fontsize=10)
+    _ticks(axes.set_xticks, pitch, gap, [signed(point) for point in points], fontsize=10)
     inside = [column for column, point in enumerate(points) if task.is_inside(point)]
     if inside:
         _frame(axes, inside[0] * pitch, 0, len(inside) * pitch, (1 + len(models)) * pitch, gap)
     label = int(digit.labels[0])
+    shown = ", ".join(signed(point) for point in points)
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(f"{task.transform.axis_label}; blue frame: where '{label}' was seen\n{source}", fontsize=9)
     losses = {name: (pictures - target).square().mean((1, 2)).tolist() for name, pictures in drawn.items()}
     errors = "; ".join(f"{name} " + ", ".join(f"{loss:.3f}" for loss in values) for name, values in losses.items())
     alt = (
-        f"{title}. A handwritten {label} at {task.transform.axis_label} {', '.join(f'{point:+g}' for point in points)}: "
+        f"{title}. A handwritten {label} at {task.transform.axis_label} {shown}: "
         f"the target in the first row, then what {', '.join(models)} draw. Framed: "
-        f"{', '.join(f'{points[column]:+g}' for column in inside) or 'none'}, where it was seen in training. "
+        f"{', '.join(signed(points[column]) for column in inside) or 'none'}, where it was seen in training. "
         f"Mean squared errors from left to right: {errors}."
     )
     return Picture(figure, alt)
@@ -240,7 +250,7 @@ def reconstructions(
     figure = _figure(height=WIDTH * len(rows) / columns + 0.9)
     axes = figure.subplots()
     pitch, gap = _sheet(axes, rows)
-    _ticks(axes.set_yticks, pitch, gap, [f"{point:+g}" for point in points], fontsize=10)
+    _ticks(axes.set_yticks, pitch, gap, [signed(point) for point in points], fontsize=10)
     axes.set_ylabel(task.transform.axis_label, fontsize=10)
     upright = 0 if columns <= 8 else 90
     _ticks(axes.set_xticks, pitch, gap, ["target", "drawn"] * len(digits), fontsize=9, rotation=upright)
@@ -253,12 +263,12 @@ def reconstructions(
     axes.set_xlabel(f"blue frame: what {held} were trained on\n{source}", fontsize=9)
     shown = ", ".join(str(int(label)) for label in digits.labels)
     alt = (
-        f"{title}. {len(rows)} rows, one for each {task.transform.axis_label}, from {points[0]:+g} to {points[-1]:+g}; "
-        f"columns alternate the target and what the model drew, for test digits {shown}. "
-        f"Rows {', '.join(f'{points[row]:+g}' for row in inside) or 'none'} lie in the training range of {held}. "
+        f"{title}. {len(rows)} rows, one for each {task.transform.axis_label}, from {signed(points[0])} to "
+        f"{signed(points[-1])}; columns alternate the target and what the model drew, for test digits {shown}. "
+        f"Rows {', '.join(signed(points[row]) for row in inside) or 'none'} lie in the training range of {held}. "
         f"Mean squared error by row: "
         + ", ".join(
-            f"{point:+g}: {(images[1::2] - images[::2]).square().mean():.3f}"
+            f"{signed(point)}: {(images[1::2] - images[::2]).square().mean():.3f}"
             for point, images in zip(points, rows, strict=True)
         )
         + "."
@@ -293,8 +303,7 @@ def loss_curves(
     for name, curve in curves.items():
         colour, line = LOOK.get(name, ("#CC79A7", "-"))
         axes.plot(task.grid, curve[digit], color=colour, linestyle=line, marker="o", markersize=3.5, label=name)
-    for name, curve in (bounds or {}).items():
-        colour, line = BOUND_LOOK
+    for (name, curve), (colour, line) in zip((bounds or {}).items(), BOUND_LOOKS, strict=False):
         axes.plot(task.grid, curve[digit], color=colour, linestyle=line, label=name)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(task.transform.axis_label)
@@ -327,6 +336,10 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
         axes.plot(np.arange(len(smooth)) + width, smooth, color=colour, linestyle=line, label=name)
         ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5) if low <= tick <= high]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("step")
     axes.set_ylabel(f"training loss\n(mean of {window} steps)")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
@@ -349,17 +362,18 @@ def addresses_and_maps(
     alt : the alt text
     """
     panels = 2 if image is None else 3
-    figure = _figure(height=WIDTH / panels + 0.7)
+    figure = _figure(height=WIDTH / panels + 1.2)
     grid = np.ravel(figure.subplots(ncols=panels))
     size = len(maps)
     cells = np.arange(size)
     rows, columns = addresses.detach().cpu().numpy().T
     grid[0].scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB", label="cells")
-    grid[0].scatter(columns, rows, s=20 + 60 * activations.detach().cpu().numpy(), color="#D55E00", label="capsules")
+    grid[0].scatter(columns, rows, s=6 + 34 * activations.detach().cpu().numpy(), color="#D55E00", label="capsules")
     grid[0].set(xlim=(-1, size), ylim=(size, -1), aspect="equal", xticks=[0, size - 1], yticks=[0, size - 1])
     grid[0].set_xlabel("column")
     grid[0].set_ylabel("row")
-    grid[1].imshow(maps.detach().cpu().numpy(), cmap="cividis", vmin=min(0.0, float(maps.min())))
+    shown = grid[1].imshow(maps.detach().cpu().numpy(), cmap="cividis", vmin=min(0.0, float(maps.min())))
+    figure.colorbar(shown, ax=grid[1], orientation="horizontal", shrink=0.8, label="written")
     grid[1].set(xticks=[0, size - 1], yticks=[0, size - 1], xlabel="column")
     if image is not None:
         show_pixels(grid[2], image)

@@ -9,6 +9,7 @@ Smith, Topin (2019), "Super-Convergence": the one-cycle schedule of short runs.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -195,8 +196,9 @@ def fit(
     look_every = 1 if device.type == "cpu" else 100
     done = 0
     model.train()
-    hidden = {} if progress else {"disable": True}  # not given, it is the environment's to say
-    bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, **hidden)
+    # In notebooks tqdm does not look at its own environment variable.
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
     try:
         with bar:
             for step in range(steps):

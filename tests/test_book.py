@@ -28,6 +28,8 @@ def complaints(notebook):
             content = "".join(output.get("text", "")) or "".join(map("".join, output.get("data", {}).values()))
             if not content.strip():
                 found.append(f"cell {number} stores an empty output")
+            if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+                found.append(f"cell {number} stores a widget, which is dead on a page")
             if output.get("name") == "stderr":
                 found.append(f"cell {number} stores a warning: {content[:80]}")
     settings = re.findall(r"^(\w+) profile; data: (\w+)", _text(notebook), re.MULTILINE)
@@ -91,6 +93,17 @@ def swap_source(notebook, code):
             lambda book, code: code[2].update(outputs=[{"output_type": "stream", "name": "stderr", "text": "W"}]),
             "a warning",
         ),
+        (
+            lambda book, code: code[2].update(
+                outputs=[
+                    {
+                        "output_type": "display_data",
+                        "data": {"application/vnd.jupyter.widget-view+json": "{}", "text/plain": "bar"},
+                    }
+                ]
+            ),
+            "a widget",
+        ),
         (swap_source, "must be of one run"),
         (swap_source, "some outputs are of"),
     ],
@@ -111,8 +124,8 @@ def test_badges_and_setup_cells_agree_with_the_repository_s_address():
     for path in CHAPTERS:
         notebook = json.loads(path.read_text())
         sources = ["".join(cell["source"]) for cell in notebook["cells"]]
-        assert f"({colab}/blob/{repository['branch']}/chapters/{path.name})" in sources[1], path.name
-        assert f'"git+{repository["url"]}"' in sources[2], path.name
+        assert f"({colab}/blob/{repository['branch']}/chapters/{path.name})" in sources[0], path.name
+        assert f'"git+{repository["url"]}"' in sources[1], path.name
     assert repository["url"] in (ROOT / "intro.md").read_text()
 
 
@@ -126,7 +139,7 @@ def test_each_chapter_has_the_parts_of_a_chapter(chapter):
     assert "**Predict before you read on.**" in whole
     assert "What you need:" in sources[0]
     solution = next(
-        cell for cell, source in zip(chapter["cells"], sources, strict=True) if source.startswith("#@title Solution")
+        cell for cell, source in zip(chapter["cells"], sources, strict=True) if source.startswith("# @title Solution")
     )
     assert "hide-cell" in solution["metadata"]["tags"]
     # The solution runs the check, and the check can fail.
@@ -157,7 +170,9 @@ def test_every_picture_has_alt_text(chapter):
 def test_citations_are_in_the_bibliography():
     keys = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "references.bib").read_text(), re.MULTILINE))
     pages = [(ROOT / "intro.md").read_text()] + [path.read_text() for path in CHAPTERS]
-    cited = {key for page in pages for group in re.findall(r"\{cite[:\w]*\}`([^`]+)`", page) for key in group.split(",")}
+    cited = {
+        key for page in pages for group in re.findall(r"\{cite[:\w]*\}`([^`]+)`", page) for key in group.split(",")
+    }
     assert cited
     assert cited <= keys
 
