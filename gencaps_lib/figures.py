@@ -18,7 +18,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 from torch import Tensor, nn
 
@@ -323,6 +323,14 @@ def loss_curves(
     return Picture(figure, alt)
 
 
+def _log_scale(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers at 1, 2, 5, 10, …"""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 @matplotlib.rc_context(STYLE)
 def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25) -> Picture:
     """Training loss against steps, a running mean over `window` steps, a line per model."""
@@ -335,11 +343,7 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
         colour, line = LOOK.get(name, ("#CC79A7", "-"))
         axes.plot(np.arange(len(smooth)) + width, smooth, color=colour, linestyle=line, label=name)
         ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    ticks = [tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5) if low <= tick <= high]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    _log_scale(axes)
     axes.set_xlabel("step")
     axes.set_ylabel(f"training loss\n(mean of {window} steps)")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
@@ -355,7 +359,7 @@ def addresses_and_maps(
     Parameters
     ----------
     addresses : (N, 2) in index space
-    activations : (N,), the size of the dots
+    activations : (N,), in [0, 1]; a dot's area grows with it
     maps : (S, S), one feature map
     image : (H, W) in [-1, 1], or None
     titles : of the three panels
@@ -369,11 +373,13 @@ def addresses_and_maps(
     rows, columns = addresses.detach().cpu().numpy().T
     grid[0].scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB", label="cells")
     grid[0].scatter(columns, rows, s=6 + 34 * activations.detach().cpu().numpy(), color="#D55E00", label="capsules")
-    grid[0].set(xlim=(-1, size), ylim=(size, -1), aspect="equal", xticks=[0, size - 1], yticks=[0, size - 1])
+    grid[0].set(
+        xlim=(-1.6, size + 0.6), ylim=(size + 0.6, -1.6), aspect="equal", xticks=[0, size - 1], yticks=[0, size - 1]
+    )
     grid[0].set_xlabel("column")
     grid[0].set_ylabel("row")
     shown = grid[1].imshow(maps.detach().cpu().numpy(), cmap="cividis", vmin=min(0.0, float(maps.min())))
-    figure.colorbar(shown, ax=grid[1], orientation="horizontal", shrink=0.8, label="written")
+    figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.4, label="written on the map")
     grid[1].set(xticks=[0, size - 1], yticks=[0, size - 1], xlabel="column")
     if image is not None:
         show_pixels(grid[2], image)
@@ -404,25 +410,23 @@ def lines(
     x_label: str,
     y_label: str,
     alt: str,
-    title: str = "",
     log: bool = False,
+    stacked: bool = False,
 ) -> Picture:
-    """A plain line chart of a few named series over common x values."""
-    figure = _figure(height=3.4)
-    axes = figure.subplots()
+    """A plain line chart of a few named series over common x values; stacked, each has axes and a scale of its own."""
+    figure = _figure(height=4.4 if stacked else 3.4)
     colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
     styles = ["-", "--", "-.", ":", "-"]
-    for (name, values), colour, style in zip(series.items(), colours, styles, strict=False):
-        axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=4, label=name)
+    panels = figure.subplots(nrows=len(series), sharex=True) if stacked else [figure.subplots()] * len(series)
+    for axes, (name, values), colour, style in zip(panels, series.items(), colours, styles, strict=False):
+        axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=3 if stacked else 4, label=name)
+        axes.set_ylabel(name if stacked else y_label)
     if log:
         axes.set_xscale("log")
-        axes.set_yscale("log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _log_scale(axes)
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.set_title(title, fontsize=11)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5)
+    if not stacked:
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9.5)
     return Picture(figure, alt)

@@ -282,6 +282,32 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
+def layer_table(model: nn.Module, *inputs: Tensor) -> list[tuple[str, str, tuple[int, ...], int]]:
+    """The layers with parameters, in the order in which ``model(*inputs)`` calls them.
+
+    Returns
+    -------
+    for each, its name, its kind, the shape of its output without the batch, and its number of parameters
+    """
+    rows: list[tuple[str, str, tuple[int, ...], int]] = []
+
+    def watch(name: str) -> Callable:
+        def note(layer: nn.Module, _: object, output: Tensor) -> None:
+            rows.append((name, type(layer).__name__, tuple(output.shape[1:]), count_parameters(layer)))
+
+        return note
+
+    layers = [(name, layer) for name, layer in model.named_modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers if count_parameters(layer)]
+    try:
+        with torch.no_grad():
+            model(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
 def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> ConvDecoder:
     """The autoencoder's decoder with as many parameters as `ContinuousCapsules` of the same sizes.
 

@@ -160,6 +160,17 @@ class Task:
         """Whether a point of the grid counts as out of it."""
         return abs(point) >= self.outside
 
+    def some_points(self) -> list[float]:
+        """Seven points of the grid for pictures: the ends, the middle, and some on either side of it."""
+        wanted = (fraction * self.grid[0] for fraction in (1, 1 / 2, 1 / 4, 0, -1 / 4, -1 / 2, -1))
+        return sorted({min(self.grid, key=lambda point, goal=goal: abs(point - goal)) for goal in wanted})
+
+    @property
+    def scored(self) -> str:
+        """Which points count as in and as out of the held-out digits' range, in words."""
+        low, high = self.inside
+        return f"in range: {low:g} … {high:g}, out of range: from ±{self.outside:g} {self.transform.unit}"
+
 
 def training_ranges(
     everyone: tuple[float, float], held_out: Mapping[int, tuple[float, float]]

@@ -89,8 +89,8 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
         radians = radians.expand(count)
     if radians.shape != (count,):
         raise ValueError(f"degrees must have shape ({count},) or be one number; got {tuple(radians.shape)}")
-    cos = radians.cos().round(decimals=15)[:, None, None]
-    sin = radians.sin().round(decimals=15)[:, None, None]
+    cos = radians.cos()[:, None, None]
+    sin = radians.sin()[:, None, None]
     y = torch.arange(height, dtype=torch.float64, device=images.device)[:, None] + 0.5 - height / 2
     x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5 - width / 2
     # Where in the source each pixel of the result comes from; rows run downwards.

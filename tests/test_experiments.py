@@ -38,6 +38,13 @@ def test_every_profile_is_complete(name, profile):
     assert any(map(experiment.task.is_outside, points))
 
 
+def test_points_for_pictures_and_words_for_tables():
+    for profile, points in (("full", [-20, -10, -6, 0, 4, 10, 18]), ("quick", [-8, -4, -2, 0, 2, 4, 7])):
+        task = EXPERIMENTS["shift-transfer"].at(profile).task
+        assert task.some_points() == points
+    assert task.scored == "in range: -2 … 2, out of range: from ±4 pixels"
+
+
 def test_experiments_are_frozen():
     experiment = EXPERIMENTS["shift-transfer"]
     with pytest.raises(dataclasses.FrozenInstanceError):

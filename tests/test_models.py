@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import DECODERS, Autoencoder, build, count_parameters
+from gencaps_lib.models import DECODERS, Autoencoder, build, count_parameters, layer_table
 from gencaps_lib.routing import route_by_address
 
 SHIFT = EXPERIMENTS["shift-transfer"].task
@@ -157,6 +157,15 @@ def test_capsules_write_what_they_say(name, task, digits):
 def test_bad_input_gets_one_clear_error(call, complaint, task):
     with pytest.raises(ValueError, match=complaint):
         call(build("autoencoder", task), task)
+
+
+def test_layer_table_names_every_parameter_once(task, digits):
+    model = build("continuous-capsules", task)
+    rows = layer_table(model, digits.images[:2], torch.zeros(2, 2))
+    assert sum(size for *_, size in rows) == count_parameters(model)
+    assert rows[0] == ("encoder.0", "Conv2d", (4, 14, 14), 4 * 17)
+    assert rows[-1][2] == (1, 32, 32)
+    assert not model.encoder[0]._forward_hooks
 
 
 def test_images_of_whole_numbers_are_refused(task):
