@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 # Nothing that tests or builds may depend on the data or the network of the machine it runs on.
-HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2
+HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 
 .PHONY: book test lint unit smoke chapters clean
 

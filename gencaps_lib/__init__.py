@@ -5,6 +5,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 _MODULES = (
+    "capsnet",
     "capsules",
     "data",
     "evaluation",

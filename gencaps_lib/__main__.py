@@ -10,11 +10,13 @@ from dataclasses import replace
 import torch
 
 from gencaps_lib import results
+from gencaps_lib.capsnet import CLASSIFIERS
 from gencaps_lib.data import DataError, load_digits
-from gencaps_lib.evaluation import mean_inside, mean_outside
+from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment, check_profile, current_profile
-from gencaps_lib.models import build, count_parameters
+from gencaps_lib.models import count_parameters
 from gencaps_lib.results import ResultError
+from gencaps_lib.tasks import Task
 from gencaps_lib.training import DivergedError
 
 FAILED = 1
@@ -68,23 +70,30 @@ def list_experiments(profile: str) -> None:
     for experiment in (entry.at(profile) for entry in EXPERIMENTS.values()):
         task = experiment.task
         print(f"{experiment.name}  ({profile} profile): {experiment.title}")
-        for (low, high), digits in _grouped(task.seen).items():
+        for (low, high), digits in _grouped(task).items():
             print(f"  {', '.join(map(str, digits))}: trained on {low:g} … {high:g} {task.transform.unit}")
-        print(f"  tested on {task.grid[0]:g} … {task.grid[-1]:g}; figures {', '.join(experiment.figures)}")
+        figures = f"; figures {', '.join(experiment.figures)}" if experiment.figures else ""
+        print(f"  tested on {task.grid[0]:g} … {task.grid[-1]:g}{figures}")
         for name in experiment.models:
             with torch.device("meta"):
-                size = count_parameters(build(name, task).decoder)
+                built = experiment.build(name)
+            # What is compared are decoders; a classifier is counted whole.
+            size, what = (
+                (count_parameters(built), "parameters        ")
+                if name in CLASSIFIERS
+                else (count_parameters(built.decoder), "decoder parameters")
+            )
             optimiser = experiment.optimiser(name)
             print(
-                f"    {name:22}{size:>12,} decoder parameters{experiment.steps:>9,} steps of {experiment.batch}  "
+                f"    {name:24}{size:>12,} {what}{experiment.steps:>9,} steps of {experiment.batch}  "
                 f"{optimiser.name} {optimiser.lr:g}"
             )
 
 
-def _grouped(ranges: Sequence[tuple[float, float]]) -> dict[tuple[float, float], list[int]]:
+def _grouped(task: Task) -> dict[tuple[float, float], list[int]]:
     groups: dict[tuple[float, float], list[int]] = {}
-    for digit, pair in enumerate(ranges):
-        groups.setdefault(pair, []).append(digit)
+    for digit in task.digits:
+        groups.setdefault(task.seen[digit], []).append(digit)
     return groups
 
 
@@ -106,7 +115,8 @@ def run_experiment(experiment: Experiment, options: argparse.Namespace) -> int:
             curve = result.curves.get(digit)
             if curve:
                 inside, outside = mean_inside(curve, experiment.task), mean_outside(curve, experiment.task)
-                print(f"  '{digit}': {inside:.4f} in range, {outside:.4f} out of it, ratio {outside / inside:.2f}")
+                ratio = transfer_ratio(curve, experiment.task)
+                print(f"  '{digit}': {inside:.4f} in range, {outside:.4f} out of it, ratio {ratio:.2f}")
         print(f"  {path}")
         if not result.complete:
             print(f"  interrupted after {len(result.history):,} of {experiment.steps:,} steps; the result says so")

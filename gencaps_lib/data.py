@@ -70,9 +70,9 @@ class Digits:
         """The same digits on `device`."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-    def of(self, digit: int) -> Digits:
-        """Only the images of one digit, in their order."""
-        chosen = self.labels == digit
+    def of(self, *digits: int) -> Digits:
+        """Only the images of these digits, in their order."""
+        chosen = torch.isin(self.labels, torch.tensor(digits, device=self.labels.device))
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     def first(self, per_digit: int) -> Digits:

@@ -91,8 +91,12 @@ def mean_outside(curve: Sequence[float], task: Task) -> float:
 
 
 def transfer_ratio(curve: Sequence[float], task: Task) -> float:
-    """Loss out of the training range ÷ loss in it, of one digit's curve: 1 where the transform transferred fully."""
-    return mean_outside(curve, task) / mean_inside(curve, task)
+    """Loss out of the training range ÷ loss in it, of one digit's curve: 1 where the transform transferred fully.
+
+    Infinite where there is no loss in the range.
+    """
+    inside, outside = mean_inside(curve, task), mean_outside(curve, task)
+    return outside / inside if inside else float("inf")
 
 
 def held_out_ratio(curves: Mapping[int, Sequence[float]], task: Task) -> list[float]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from gencaps_lib.models import Autoencoder, build
-from gencaps_lib.tasks import Shift, Task, training_ranges
+from torch import nn
+
+from gencaps_lib.capsnet import CLASSIFIERS, error_curve
+from gencaps_lib.data import Digits
+from gencaps_lib.evaluation import Curve, loss_curve
+from gencaps_lib.models import build
+from gencaps_lib.tasks import RawRotation, Rotation, Shift, Task, training_ranges
 from gencaps_lib.training import REFERENCE, Optimiser
 
 PROFILES = {
@@ -86,11 +91,17 @@ class Experiment:
         """How a model is trained here."""
         return self.optimisers.get(model, REFERENCE)
 
-    def build(self, model: str, seed: int = 0) -> Autoencoder:
-        """Build one of the experiment's models."""
+    def build(self, model: str, seed: int = 0) -> nn.Module:
+        """Build one of the experiment's models: an `Autoencoder`, or a classifier of `capsnet`."""
         if model not in self.models:
             raise ValueError(f"unknown model {model!r} in {self.name}: choose one of {', '.join(self.models)}")
+        if model in CLASSIFIERS:
+            return CLASSIFIERS[model](**self.task.sizes[model], seed=seed)
         return build(model, self.task, seed)
+
+    def judge(self, model: str) -> Callable[[nn.Module, Task, Digits], Curve]:
+        """What a model is judged by: ``loss_curve``, or ``error_curve`` for a classifier."""
+        return error_curve if model in CLASSIFIERS else loss_curve
 
 
 def _adam(lr: float) -> Optimiser:
@@ -98,89 +109,284 @@ def _adam(lr: float) -> Optimiser:
     return Optimiser("adam", lr, "one-cycle", {"fused": True})
 
 
-# The encoder of every short run: where most of a CPU step goes, and not what differs between models.
+# What the smaller profiles change of each architecture; codes keep their length. The encoder of short runs is small:
+# most of a CPU step goes there, and it is not what differs between models.
 _SMALL_ENCODER = {"maps": (32, 64), "hidden": 256}
+_TINY = {"hidden": 64, "channels": 8, "maps": 8, "encoder": {"maps": (8, 16), "hidden": 64}}
+_CAPSULES = {"hidden": 512, "capsules": 64, "channels": 32, "maps": 16, "encoder": _SMALL_ENCODER}
+_DENSE = {"hidden": 512, "channels": 64, "maps": 32, "encoder": _SMALL_ENCODER}
+_SMALLER = {
+    "quick": {
+        "autoencoder": _DENSE,
+        "adversarial-autoencoder": {**_DENSE, "critic": {"hidden": 128}},
+        "autoencoder-matched": _CAPSULES,
+        "continuous-capsules": _CAPSULES,
+        "digit-capsules": {"hidden": 64, "capsules": 40, "channels": 16, "maps": 16, "encoder": _SMALL_ENCODER},
+    },
+    "smoke": {
+        "autoencoder": _TINY,
+        "adversarial-autoencoder": {**_TINY, "critic": {"hidden": 16}},
+        "autoencoder-matched": {**_TINY, "capsules": 16},
+        "continuous-capsules": {**_TINY, "capsules": 16},
+        "digit-capsules": {**_TINY, "capsules": 10},
+    },
+}
+# Learning rates of the short runs: the best of a few for the training loss, for each architecture by itself.
+_QUICK_RATES = {
+    "autoencoder": 6e-3,
+    "adversarial-autoencoder": 2e-3,
+    "autoencoder-matched": 6e-3,
+    "continuous-capsules": 8e-3,
+    "digit-capsules": 8e-3,
+}
+
+
+def _architecture(task: Task, model: str) -> str:
+    return task.sizes[model].get("architecture", model)
+
+
+def _at_small_sizes(profile: str, task: Task) -> Task:
+    """The task with its models at a smaller profile's sizes."""
+    kept = ("architecture", "z", "nonlinearity")
+    sizes = {
+        model: {
+            **{key: value for key, value in size.items() if key in kept},
+            **_SMALLER[profile][_architecture(task, model)],
+        }
+        for model, size in task.sizes.items()
+    }
+    return replace(task, sizes=sizes)
+
+
+def _experiment(title: str, figures: tuple[str, ...], full: Task, small: Task | None = None) -> Experiment:
+    """An experiment at all profiles, of a task at the reference's sizes.
+
+    `small` is the task on which the smaller profiles train, where it is not the same one.
+    """
+    small = full if small is None else replace(small, sizes=full.sizes)
+    reference = Experiment(task=full, title=title, figures=figures, models=tuple(full.sizes))
+    quick = replace(
+        reference,
+        profile="quick",
+        task=_at_small_sizes("quick", small),
+        steps=1400,
+        batch=64,
+        optimisers={model: _adam(_QUICK_RATES[_architecture(full, model)]) for model in full.sizes},
+        seeds=(0,),
+        test_digits=100,
+        source="auto",
+    )
+    smoke = replace(
+        quick,
+        profile="smoke",
+        task=_at_small_sizes("smoke", small),
+        steps=20,
+        batch=32,
+        test_digits=5,
+        source="embedded",
+    )
+    return replace(reference, smaller={"quick": quick, "smoke": smoke})
 
 
 def _shift_transfer() -> Experiment:
-    def task(margin: int, slight: tuple[int, int], step: int, sizes: Mapping[str, Mapping]) -> Task:
+    def task(margin: int, slight: tuple[int, int], step: int) -> Task:
         """Shifts up to `margin`, of which 4 and 9 see `slight`; judged every `step` pixels."""
-        inside = (-slight[1], slight[1])
         return Task(
             name="shift-transfer",
             transform=Shift(margin),
             seen=training_ranges((-margin, margin - 1), {4: slight, 9: slight}),
             grid=tuple(range(-margin, margin, step)),
-            inside=inside,
+            inside=(-slight[1], slight[1]),
             outside=2 * slight[1],
-            sizes=sizes,
         )
 
-    full = Experiment(
-        task=task(
-            margin=20,
-            slight=(-5, 4),
-            step=2,
-            sizes={
+    sizes = {
+        "autoencoder": {"z": 10},
+        "autoencoder-matched": {"z": 10},
+        "continuous-capsules": {"z": 10},
+        "digit-capsules": {"z": 20},
+    }
+    return _experiment(
+        "shift a '4' to where only other digits were seen",
+        ("A1", "A2", "A3"),
+        replace(task(margin=20, slight=(-5, 4), step=2), sizes=sizes),
+        task(margin=8, slight=(-2, 2), step=1),
+    )
+
+
+def _shift_extrapolation() -> Experiment:
+    def task(margin: int, reach: int, step: int) -> Task:
+        """Shifts up to `margin`, of which every digit sees half; judged every `step` pixels."""
+        return Task(
+            name="shift-extrapolation",
+            transform=Shift(margin),
+            seen=training_ranges((-reach, reach - 1), {}),
+            grid=tuple(range(-margin, margin, step)),
+            inside=(-reach, reach),
+            outside=reach + 1,
+        )
+
+    sizes = {
+        "autoencoder": {"z": 10},
+        "autoencoder-matched": {"z": 10},
+        "continuous-capsules": {"z": 10},
+        "digit-capsules": {"z": 20},
+    }
+    return _experiment(
+        "shift every digit beyond all shifts that were seen",
+        (),
+        replace(task(margin=20, reach=10, step=2), sizes=sizes),
+        task(margin=8, reach=4, step=1),
+    )
+
+
+_EVERY_ANGLE = tuple(round(-180 + 1.8 * step, 1) for step in range(200))
+# For short runs: every 9°, without the multiples of 90°, where the target is sharper than elsewhere.
+_SOME_ANGLES = tuple(angle for angle in range(-180, 180, 9) if angle % 90)
+# The reference's continuous capsules on small canvases: more maps, and ReLU.
+_MANY_MAPS = {"channels": 128, "maps": 64, "nonlinearity": "relu"}
+
+# And for rotations beyond the range: a narrow dense layer.
+_NARROW = {"hidden": 128, "channels": 32, "maps": 32, "nonlinearity": "relu"}
+
+
+def _rotation(
+    name: str,
+    title: str,
+    figures: tuple[str, ...],
+    sizes: Mapping[str, Mapping],
+    everyone: tuple[float, float] = (-180, 180),
+    held_out: tuple[float, float] | None = None,
+    inside: tuple[float, float] | None = None,
+    outside: float = 45.5,
+    turns: int = 1,
+    transform: Rotation = Rotation(),  # noqa: B008, it is frozen
+) -> Experiment:
+    """An experiment on rotations: `everyone` sees one range of angles, 4 and 9 another; judged over whole turns."""
+    slight = everyone if held_out is None else held_out
+    task = Task(
+        name=name,
+        transform=transform,
+        seen=training_ranges(everyone, {4: slight, 9: slight}),
+        grid=tuple(turns * angle for angle in _EVERY_ANGLE),
+        inside=slight if inside is None else inside,
+        outside=outside,
+        sizes=sizes,
+    )
+    return _experiment(title, figures, task, replace(task, grid=tuple(turns * angle for angle in _SOME_ANGLES)))
+
+
+def _rotation_experiments() -> list[Experiment]:
+    lengths = (10, 20, 128)
+    return [
+        _rotation(
+            "rotation-transfer",
+            "rotate a '4' by angles at which only other digits were seen",
+            ("A4",),
+            {
                 "autoencoder": {"z": 10},
-                "autoencoder-matched": {"z": 10},
-                "continuous-capsules": {"z": 10},
+                "adversarial-autoencoder": {"z": 10},
+                "continuous-capsules": {"z": 10, **_MANY_MAPS},
                 "digit-capsules": {"z": 20},
             },
+            held_out=(-45, 45),
         ),
-        title="shift a '4' to where only other digits were seen",
-        figures=("A1", "A2", "A3"),
-        models=("autoencoder", "autoencoder-matched", "continuous-capsules", "digit-capsules"),
+        _rotation(
+            "rotation-long-code",
+            "the same with longer codes",
+            ("A5", "A6"),
+            {f"autoencoder-z{z}": {"architecture": "autoencoder", "z": z} for z in lengths}
+            | {
+                f"continuous-capsules-z{z}": {"architecture": "continuous-capsules", "z": z, **_MANY_MAPS}
+                for z in lengths
+            },
+            held_out=(-45, 45),
+        ),
+        _rotation(
+            "rotation-one-shot",
+            "rotate a '4' that was seen at one angle only",
+            ("A7", "A8", "A9"),
+            {
+                "autoencoder": {"z": 20},
+                "autoencoder-matched": {"z": 20, **_MANY_MAPS},
+                "continuous-capsules": {"z": 20, **_MANY_MAPS},
+                "digit-capsules": {"z": 20},
+            },
+            held_out=(18, 18),
+            inside=(16, 20),
+        ),
+        _rotation(
+            "rotation-extrapolation",
+            "rotate every digit beyond all angles that were seen",
+            ("A10", "A11"),
+            {
+                "autoencoder": {"z": 10},
+                "autoencoder-matched": {"z": 10, **_NARROW},
+                "continuous-capsules": {"z": 10, **_NARROW},
+                "digit-capsules": {"z": 20},
+            },
+            everyone=(-90, 90),
+            outside=91,
+        ),
+        _rotation(
+            "rotation-raw-angle",
+            "the same with the angle itself as code, seen on a whole turn and asked for on two",
+            ("A10", "A11"),
+            {
+                "autoencoder": {"z": 10},
+                "continuous-capsules": {"z": 10, **_NARROW},
+                "digit-capsules": {"z": 20},
+            },
+            outside=181,
+            turns=2,
+            transform=RawRotation(),
+        ),
+    ]
+
+
+def _rotation_range() -> Experiment:
+    """The test of capsules that recognise: 3 and 4 are seen near upright only; 6 and 9, alike upside down, never."""
+    full = Experiment(
+        task=Task(
+            name="rotation-range",
+            transform=Rotation(),
+            seen=training_ranges((-180, 180), {3: (-45, 45), 4: (-45, 45)}),
+            grid=_EVERY_ANGLE,
+            inside=(-45, 45),
+            outside=45.5,
+            held_out=(3, 4),
+            digits=(0, 1, 2, 3, 4, 5, 7, 8),
+            sizes={"capsnet": {}, "plain-classifier": {}},
+        ),
+        title="recognise a '3' and a '4' at angles at which only other digits were seen",
+        figures=(),
+        models=("capsnet", "plain-classifier"),
+        steps=20_000,
+        optimisers={"capsnet": _adam(1e-3), "plain-classifier": _adam(1e-3)},
     )
-    capsule_sizes = {"hidden": 512, "capsules": 64, "encoder": _SMALL_ENCODER}
+    small = {"maps": 16, "types": 4}
     quick = replace(
         full,
         profile="quick",
-        task=task(
-            margin=8,
-            slight=(-2, 2),
-            step=1,
-            sizes={
-                "autoencoder": {"channels": 64, "maps": 32, "hidden": 512, "encoder": _SMALL_ENCODER},
-                "autoencoder-matched": capsule_sizes,
-                "continuous-capsules": capsule_sizes,
-                "digit-capsules": {
-                    "z": 20,
-                    "capsules": 40,
-                    "channels": 16,
-                    "maps": 16,
-                    "hidden": 64,
-                    "encoder": _SMALL_ENCODER,
-                },
-            },
+        task=replace(
+            full.task, grid=_SOME_ANGLES, sizes={"capsnet": {**small, "decoder": (128, 256)}, "plain-classifier": small}
         ),
-        steps=1400,
+        steps=1200,
         batch=64,
-        # Learning rates: the best of a few for the training loss, for each model by itself.
-        optimisers={
-            "autoencoder": _adam(6e-3),
-            "autoencoder-matched": _adam(6e-3),
-            "continuous-capsules": _adam(8e-3),
-            "digit-capsules": _adam(8e-3),
-        },
+        # The best of three for the training loss, for each model by itself.
+        optimisers={"capsnet": _adam(8e-3), "plain-classifier": _adam(4e-3)},
         seeds=(0,),
         test_digits=100,
         source="auto",
     )
-    tiny = {"hidden": 64, "channels": 8, "maps": 8, "encoder": {"maps": (8, 16), "hidden": 64}}
+    tiny = {"maps": 4, "types": 2}
     smoke = replace(
         quick,
         profile="smoke",
-        task=task(
-            margin=8,
-            slight=(-2, 2),
-            step=2,
-            sizes={
-                "autoencoder": tiny,
-                "autoencoder-matched": {**tiny, "capsules": 16},
-                "continuous-capsules": {**tiny, "capsules": 16},
-                "digit-capsules": {**tiny, "z": 20, "capsules": 10},
-            },
+        task=replace(
+            full.task,
+            grid=_SOME_ANGLES[::2],
+            sizes={"capsnet": {**tiny, "decoder": (16, 32)}, "plain-classifier": tiny},
         ),
         steps=20,
         batch=32,
@@ -191,5 +397,8 @@ def _shift_transfer() -> Experiment:
 
 
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
-    {experiment.name: experiment for experiment in [_shift_transfer()]}
+    {
+        experiment.name: experiment
+        for experiment in [_shift_transfer(), _shift_extrapolation(), *_rotation_experiments(), _rotation_range()]
+    }
 )

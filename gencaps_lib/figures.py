@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, mean_inside, mean_outside
+from gencaps_lib.evaluation import Curve, held_out_ratio, mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.tasks import Task
 
 WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales the picture down
@@ -34,8 +34,11 @@ STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, 
 LOOK = {
     "autoencoder": ("#D55E00", "-"),
     "autoencoder-matched": ("#E69F00", "--"),
+    "adversarial-autoencoder": ("#CC79A7", "--"),
     "continuous-capsules": ("#0072B2", "-"),
     "digit-capsules": ("#009E73", "-."),
+    "capsnet": ("#0072B2", "-"),
+    "plain-classifier": ("#D55E00", "--"),
 }
 BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
 RANGE_COLOUR = "#56B4E9"
@@ -101,6 +104,51 @@ class Table:
         widths = [max(len(str(line[column])) for line in lines) for column in range(len(self.header))]
         text = ["  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
         return "\n".join([self.caption, *text] if self.caption else text)
+
+
+def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
+    """Losses of the held-out digits in and out of their range, transfer ratios and held-out ratios, a row per model.
+
+    Parameters
+    ----------
+    curves : model name → its loss curves
+    task : the task they were measured on
+    source : data, profile, steps and seed
+    """
+    first, second = task.held_out
+
+    def row(name: str, curve: Curve) -> list[str]:
+        ratios = held_out_ratio(curve, task)
+        far = [ratio for point, ratio in zip(task.grid, ratios, strict=True) if task.is_outside(point)]
+        return [
+            name,
+            f"{mean_inside(curve[first], task):.4f}",
+            f"{mean_outside(curve[first], task):.4f}",
+            f"{transfer_ratio(curve[first], task):.2f}",
+            f"{transfer_ratio(curve[second], task):.2f}",
+            f"{sum(far) / len(far):.2f}",
+        ]
+
+    return Table(
+        ["model", f"'{first}' in", f"'{first}' out", f"ratio '{first}'", f"ratio '{second}'", "held-out ratio, out"],
+        [row(name, curve) for name, curve in curves.items()],
+        caption=f"Mean squared error and transfer ratios; {task.scored} ({source})",
+    )
+
+
+def claims_table(claims: Sequence[tuple[str, str, bool]], source: str) -> Table:
+    """What the article claims, what was measured, and whether the claim holds here by the rule in its own words.
+
+    Parameters
+    ----------
+    claims : (claim with its rule, measured, whether the rule is met) for each
+    source : data, profile, steps and seed
+    """
+    return Table(
+        ["claim and rule", "measured", "verdict"],
+        [[claim, measured, "holds here" if met else "does not hold here"] for claim, measured, met in claims],
+        caption=f"Claims of the article ({source})",
+    )
 
 
 def keep(name: str, shown: object) -> None:
@@ -299,12 +347,20 @@ def loss_curves(
     figure = _figure(height=4.2)
     axes = figure.subplots()
     low, high = task.seen[digit]
-    axes.axvspan(low, high, color=RANGE_COLOUR, alpha=0.18, lw=0, label=f"seen by '{digit}' in training")
+    slim = 0 if high > low else (task.grid[-1] - task.grid[0]) / 200  # a range of one value must be seen, too
+    points = [point for point in task.grid if not task.transform.is_peak(point)]
+
+    def without_peaks(losses: Sequence[float]) -> list[float]:
+        return [loss for point, loss in zip(task.grid, losses, strict=True) if not task.transform.is_peak(point)]
+
+    axes.axvspan(low - slim, high + slim, color=RANGE_COLOUR, alpha=0.18, lw=0, label=f"seen by '{digit}' in training")
     for name, curve in curves.items():
         colour, line = LOOK.get(name, ("#CC79A7", "-"))
-        axes.plot(task.grid, curve[digit], color=colour, linestyle=line, marker="o", markersize=3.5, label=name)
+        axes.plot(
+            points, without_peaks(curve[digit]), color=colour, linestyle=line, marker="o", markersize=3, label=name
+        )
     for (name, curve), (colour, line) in zip((bounds or {}).items(), BOUND_LOOKS, strict=False):
-        axes.plot(task.grid, curve[digit], color=colour, linestyle=line, label=name)
+        axes.plot(points, without_peaks(curve[digit]), color=colour, linestyle=line, label=name)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(task.transform.axis_label)
     axes.set_ylabel("mean squared error")

@@ -9,11 +9,15 @@ References
 Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks": the architectures.
 Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the weights at
 the start.
+Makhzani, Shlens, Jaitly, Goodfellow (2015), "Adversarial Autoencoders"; Arjovsky, Chintala, Bottou (2017),
+"Wasserstein GAN"; Gulrajani et al. (2017), "Improved Training of Wasserstein GANs": the critic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +26,9 @@ from gencaps_lib.capsules import GenerativeCapsules
 from gencaps_lib.routing import route_by_address, to_index_space
 from gencaps_lib.tasks import Task
 from gencaps_lib.transforms import check_images
+
+if TYPE_CHECKING:
+    from gencaps_lib.training import Batch
 
 LEAK = 0.1  # negative slope of every leaky ReLU of the reference
 NONLINEARITIES = {"relu": nn.ReLU, "leaky-relu": lambda: nn.LeakyReLU(LEAK)}
@@ -277,6 +284,63 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(images), code)
 
 
+class Critic(nn.Module):
+    """A Wasserstein critic: it tells latent codes from samples of the prior, uniform on [-1, 1]^z.
+
+    Its loss is that of Arjovsky et al. (2017) with the gradient penalty of Gulrajani et al. (2017), which is taken at
+    points between a code and a sample, each pair with a mixing weight of its own.
+
+    Parameters
+    ----------
+    z : length of the codes
+    hidden : width of its two dense layers
+    steps : steps of the critic before each step of the model
+    penalty : weight of the gradient penalty
+    """
+
+    def __init__(self, z: int, hidden: int = 1024, steps: int = 5, penalty: float = 10.0) -> None:
+        super().__init__()
+        self.steps = steps
+        self.penalty = penalty
+        self.score = nn.Sequential(
+            nn.Linear(z, hidden),
+            nn.LeakyReLU(LEAK),
+            nn.Linear(hidden, hidden),
+            nn.LeakyReLU(LEAK),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Scores (B,) of codes (B, z); high where the critic takes them for samples of the prior."""
+        return self.score(latent)[:, 0]
+
+    def loss(self, latent: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The critic's loss on codes (B, z), which carry no gradient to the encoder."""
+        prior = torch.rand(latent.shape, generator=generator, device=latent.device) * 2 - 1
+        mix = torch.rand(len(latent), 1, generator=generator, device=latent.device)  # one for each pair
+        between = torch.lerp(prior, latent.detach(), mix).requires_grad_()
+        (slope,) = torch.autograd.grad(self(between).sum(), between, create_graph=True)
+        steepness = (slope.norm(dim=1) - 1).square().mean()
+        return self(latent.detach()).mean() - self(prior).mean() + self.penalty * steepness
+
+
+class AdversarialAutoencoder(Autoencoder):
+    """An autoencoder whose codes are pushed, by a critic, to fill [-1, 1]^z evenly.
+
+    Takes the arguments of `Autoencoder`, and `critic`, the sizes of its `Critic`. Makhzani et al. (2015): the idea.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: Decoder, z: int, code_length: int, **critic) -> None:
+        super().__init__(encoder, decoder, z, code_length)
+        self.rival = Critic(z, **critic)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The squared error plus the critic's verdict, to minimise; the squared error alone, to record."""
+        latent = self.encode(batch.images)
+        error = (self.decode(latent, batch.code) - batch.target).square().mean()
+        return error - self.rival(latent).mean(), error.detach()
+
+
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
@@ -327,6 +391,7 @@ def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> Con
 
 DECODERS: dict[str, Callable[..., Decoder]] = {
     "autoencoder": ConvDecoder,
+    "adversarial-autoencoder": partial(ConvDecoder, channels=128, maps=64),
     "autoencoder-matched": matched_decoder,
     "continuous-capsules": ContinuousCapsules,
     "digit-capsules": DigitCapsules,
@@ -338,7 +403,7 @@ def build(name: str, task: Task, seed: int = 0) -> Autoencoder:
 
     Parameters
     ----------
-    name : one of `DECODERS`
+    name : one of `DECODERS`, or a name for which the task's sizes say which of them it is, as ``architecture``
     task : what it will be trained on: it sets the image's side, the code's length and the sizes
     seed : of the weights; the global generator is left alone
 
@@ -347,16 +412,21 @@ def build(name: str, task: Task, seed: int = 0) -> Autoencoder:
     ValueError
         An unknown name.
     """
-    if name not in DECODERS:
-        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(DECODERS)}")
     sizes = dict(task.sizes.get(name, {}))
+    architecture = sizes.pop("architecture", name)
+    if architecture not in DECODERS:
+        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(DECODERS)}")
     z = sizes.pop("z", 10)
     encoder_sizes = dict(sizes.pop("encoder", {}))
+    critic_sizes = dict(sizes.pop("critic", {}))
     code_length = task.transform.code_length
     # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
     with torch.random.fork_rng(devices=[]):
-        decoder = DECODERS[name](z, code_length, task.transform.side, **sizes)
-        model = Autoencoder(Encoder(z, **encoder_sizes), decoder, z, code_length)
+        parts = Encoder(z, **encoder_sizes), DECODERS[architecture](z, code_length, task.transform.side, **sizes)
+        if architecture == "adversarial-autoencoder":
+            model = AdversarialAutoencoder(*parts, z, code_length, **critic_sizes)
+        else:
+            model = Autoencoder(*parts, z, code_length)
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from gencaps_lib.capsnet import CLASSIFIERS
 from gencaps_lib.data import SIDE, Digits
-from gencaps_lib.evaluation import Curve, loss_curve
+from gencaps_lib.evaluation import Curve
 from gencaps_lib.experiments import Experiment
-from gencaps_lib.models import Autoencoder
 from gencaps_lib.training import fit
 
 
@@ -42,7 +43,7 @@ class Result:
     experiment, model, seed, profile, source : what was run, and on which data
     config : everything that determines the run, as plain data
     grid : points of the evaluation, in `unit`
-    curves : per digit, the loss at each point
+    curves : per digit, the loss at each point; a classifier's error rate
     history : loss of each training step
     seconds : wall time of the training
     machine : device, versions and commit
@@ -76,7 +77,7 @@ class Result:
 
 def run(
     experiment: Experiment, model: str, train: Digits, test: Digits, seed: int = 0, progress: bool = True
-) -> tuple[Result, Autoencoder]:
+) -> tuple[Result, nn.Module]:
     """Build, train and judge one model of an experiment, on the device of the digits.
 
     Parameters
@@ -96,7 +97,7 @@ def run(
     history = fit(
         built,
         experiment.task,
-        train,
+        train.of(*experiment.task.digits),
         experiment.steps,
         seed,
         optimiser=experiment.optimiser(model),
@@ -104,7 +105,9 @@ def run(
         progress=progress,
     )
     seconds = time.perf_counter() - start
-    judged = test if experiment.test_digits is None else test.first(experiment.test_digits)
+    judged = test.of(*experiment.task.digits)
+    if experiment.test_digits is not None:
+        judged = judged.first(experiment.test_digits)
     result = Result(
         experiment=experiment.name,
         model=model,
@@ -114,7 +117,7 @@ def run(
         config=configuration(experiment, model),
         unit=experiment.task.transform.unit,
         grid=list(experiment.task.grid),
-        curves=loss_curve(built, experiment.task, judged),
+        curves=experiment.judge(model)(built, experiment.task, judged),
         history=history,
         seconds=seconds,
         machine=machine(train.images.device),
@@ -221,7 +224,7 @@ def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, 
     images = torch.stack([ramp[:, None] * ramp, ramp[:, None].expand(-1, SIDE).clone()])[:, None]  # (2,1,28,28)
     code = experiment.task.code(experiment.task.grid_values()[[0, -1]])
     with torch.no_grad():
-        drawn = built(images, code)
+        drawn = built(images) if model in CLASSIFIERS else built(images, code)
     probe = [drawn[0].mean(), drawn[0].std(), drawn[1].mean(), drawn[1].std(), (drawn[0] - drawn[1]).abs().mean()]
     return {"config": digest, "probe": [float(f"{value.item():.6g}") for value in probe]}
 

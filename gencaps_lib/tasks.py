@@ -43,6 +43,9 @@ class Transform(Protocol):
     def code(self, values: Tensor) -> Tensor:
         """The code (B, code_length), float32, that the decoder is given for values (B, dimensions)."""
 
+    def is_peak(self, point: float) -> bool:
+        """Whether targets are sharper at this point of a grid than beside it, so that losses stand out there."""
+
 
 @dataclass(frozen=True)
 class Shift:
@@ -75,10 +78,17 @@ class Shift:
     def code(self, values: Tensor) -> Tensor:
         return values.float() / self.margin
 
+    def is_peak(self, point: float) -> bool:
+        return False
+
 
 @dataclass(frozen=True)
 class Rotation:
-    """Rotations about the centre, counter-clockwise, in degrees; the code is (cos, sin) of the angle."""
+    """Rotations about the centre, counter-clockwise, in degrees; the code is (cos, sin) of the angle.
+
+    At multiples of 90° pixels fall on pixels: nothing is interpolated, the target is not blurred, and every model
+    has a larger loss there. Such points are peaks, and are not counted.
+    """
 
     unit = "degrees"
     axis_label = "angle (degrees)"
@@ -100,6 +110,19 @@ class Rotation:
         radians = values[:, 0].float() * (math.pi / 180)
         return torch.stack([radians.cos(), radians.sin()], 1)
 
+    def is_peak(self, point: float) -> bool:
+        return abs((point + 45) % 90 - 45) < 1
+
+
+@dataclass(frozen=True)
+class RawRotation(Rotation):
+    """Rotations whose code is the angle itself, over 180°: with it, angles beyond ±180° are codes never seen."""
+
+    code_length = 1
+
+    def code(self, values: Tensor) -> Tensor:
+        return values.float() / 180
+
 
 @dataclass(frozen=True)
 class Task:
@@ -111,6 +134,7 @@ class Task:
     transform : Shift or Rotation
     seen : ten (low, high), the training range of each digit on every axis of the transform, ends included
     held_out : the digits the question is about
+    digits : the digits that are trained and tested on
     grid : points of the evaluation, in the transform's unit
     inside : points p with inside[0] ≤ p ≤ inside[1] count as in the held-out digits' training range
     outside : points p with |p| ≥ outside count as out of it; the rest is the border, and counts as neither
@@ -124,6 +148,7 @@ class Task:
     inside: tuple[float, float]
     outside: float
     held_out: tuple[int, ...] = (4, 9)
+    digits: tuple[int, ...] = tuple(range(10))
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -154,11 +179,11 @@ class Task:
 
     def is_inside(self, point: float) -> bool:
         """Whether a point of the grid counts as in the held-out digits' training range."""
-        return self.inside[0] <= point <= self.inside[1]
+        return self.inside[0] <= point <= self.inside[1] and not self.transform.is_peak(point)
 
     def is_outside(self, point: float) -> bool:
         """Whether a point of the grid counts as out of it."""
-        return abs(point) >= self.outside
+        return abs(point) >= self.outside and not self.transform.is_peak(point)
 
     def some_points(self) -> list[float]:
         """Seven points of the grid for pictures: the ends, the middle, and some on either side of it."""

@@ -12,7 +12,8 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -133,17 +134,58 @@ class DivergedError(RuntimeError):
         self.history = history
 
 
-def draw_batch(task: Task, digits: Digits, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw images with replacement and a training value of the transform for each.
+@dataclass(frozen=True)
+class Batch:
+    """What a model is trained on in one step.
 
-    Returns
-    -------
-    images (batch, 1, 28, 28), code (batch, code_length) and target (batch, 1, side, side), on the digits' device
+    Attributes
+    ----------
+    images : (B, 1, 28, 28), untransformed
+    labels : (B,)
+    code : (B, code_length), of the transform
+    target : (B, 1, side, side), transformed
     """
+
+    images: Tensor
+    labels: Tensor
+    code: Tensor
+    target: Tensor
+
+
+def draw_digits(digits: Digits, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw images (B, 1, 28, 28) and their labels (B,), with replacement."""
     chosen = torch.randint(len(digits), (batch,), generator=generator, device=digits.images.device)
-    images, labels = digits.images[chosen], digits.labels[chosen]
+    return digits.images[chosen], digits.labels[chosen]
+
+
+def draw_batch(task: Task, digits: Digits, batch: int, generator: torch.Generator) -> Batch:
+    """Draw images with replacement and a training value of the transform for each, on the digits' device."""
+    images, labels = draw_digits(digits, batch, generator)
     values = task.sample(labels, generator)
-    return images, task.code(values), task.target(images, values)
+    return Batch(images, labels, task.code(values), task.target(images, values))
+
+
+def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The mean squared error of what the model draws: to minimise, and to record."""
+    loss = F.mse_loss(model(batch.images, batch.code), batch.target)
+    return loss, loss.detach()
+
+
+def _train_rival(
+    model: nn.Module,
+    rival: nn.Module,
+    adapt: torch.optim.Optimizer,
+    digits: Digits,
+    batch: int,
+    generator: torch.Generator,
+) -> None:
+    """Train the model's rival, a critic, for the steps that it wants before each step of the model."""
+    for _ in range(rival.steps):
+        adapt.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            latent = model.encode(draw_digits(digits, batch, generator)[0])
+        rival.loss(latent, generator).backward()
+        adapt.step()
 
 
 def fit(
@@ -156,14 +198,18 @@ def fit(
     batch: int = 128,
     progress: bool = True,
 ) -> list[float]:
-    """Train a model in place to transform digits; the mean squared error is the loss.
+    """Train a model in place to transform digits.
+
+    The loss is the mean squared error of what the model draws, unless the model has a ``loss(batch)`` of its own: a
+    pair of scalars, one to minimise and one to record. A model with a ``rival`` (a critic, see `models.Critic`) is
+    trained against it.
 
     The same seed, device and number of threads give the same weights. Interrupting it (Ctrl-C, or the kernel's stop
     button) keeps the model as trained so far, with a warning.
 
     Parameters
     ----------
-    model : called as ``model(images, code)``, on the digits' device
+    model : called as ``model(images, code)`` or ``model.loss(batch)``, on the digits' device
     task : draws and applies the transform
     digits : training digits; batches are drawn and transformed on their device
     steps : number of steps, at least 1
@@ -190,7 +236,12 @@ def fit(
         raise ValueError("there are no digits to train on")
     device = digits.images.device
     generator = torch.Generator(device).manual_seed(seed)
-    adapt, scheduler = optimiser.make(model.parameters(), steps)
+    rival = getattr(model, "rival", None)
+    own = [parameter for name, parameter in model.named_parameters() if not name.startswith("rival.")]
+    adapt, scheduler = optimiser.make(own, steps)
+    adapt_rival = None if rival is None else replace(optimiser, schedule="constant").make(rival.parameters(), steps)[0]
+    objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
+
     losses = torch.zeros(steps, device=device)
     # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
     look_every = 1 if device.type == "cpu" else 100
@@ -202,8 +253,9 @@ def fit(
     try:
         with bar:
             for step in range(steps):
-                images, code, target = draw_batch(task, digits, batch, generator)
-                loss = F.mse_loss(model(images, code), target)
+                if adapt_rival is not None:
+                    _train_rival(model, rival, adapt_rival, digits, batch, generator)
+                loss, seen = objective(draw_batch(task, digits, batch, generator))
                 if step % look_every == 0 and not math.isfinite(loss.item()):
                     losses[step] = loss.detach()
                     done = step + 1
@@ -213,11 +265,11 @@ def fit(
                 adapt.step()
                 if scheduler is not None:
                     scheduler.step()
-                losses[step] = loss.detach()
+                losses[step] = seen
                 done = step + 1
                 bar.update()
                 if step % (10 * look_every) == 0:
-                    bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+                    bar.set_postfix(loss=f"{seen.item():.4f}", refresh=False)
     except KeyboardInterrupt:
         warnings.warn(f"interrupted: the model keeps what it learned in {done} of {steps} steps", stacklevel=2)
     finally:

@@ -28,6 +28,7 @@ def no_mnist(monkeypatch, tmp_path):
     """No data set of the machine is seen: no environment variable, and an empty cache folder."""
     monkeypatch.delenv("GENCAPS_DATA", raising=False)
     monkeypatch.delenv("GENCAPS_PROFILE", raising=False)
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
 
 
@@ -56,6 +57,7 @@ def task():
         outside=1,
         sizes={
             "autoencoder": slight,
+            "adversarial-autoencoder": {**slight, "critic": {"hidden": 16}},
             "autoencoder-matched": capsules,
             "continuous-capsules": capsules,
             "digit-capsules": {**capsules, "z": 16},

@@ -131,7 +131,7 @@ def test_badges_and_setup_cells_agree_with_the_repository_s_address():
 
 def test_each_chapter_has_the_parts_of_a_chapter(chapter):
     sources = ["".join(cell["source"]) for cell in chapter["cells"]]
-    headings = [line for source in sources for line in source.splitlines() if line.startswith("## ")]
+    headings = [line for source in sources for line in source.splitlines() if line.startswith("##")]
     for needed in ("## The question", "## Exercise", "## What to read next"):
         assert headings.count(needed) == 1, needed
     assert any("Measure" in heading for heading in headings)

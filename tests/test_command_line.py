@@ -24,7 +24,14 @@ def run(*arguments):
 def test_list_shows_every_experiment_and_model(capsys):
     assert command_line.main(["list", "--profile", "full"]) == 0
     shown = capsys.readouterr().out
-    for needed in ("shift-transfer", "autoencoder-matched", "4,482,577 decoder parameters", "100,000 steps of 128"):
+    for needed in (
+        "rotation-range",
+        "8,215,568 parameters",
+        "shift-transfer",
+        "autoencoder-matched",
+        "4,482,577 decoder parameters",
+        "100,000 steps of 128",
+    ):
         assert needed in shown
     assert "4, 9: trained on -5 … 4 pixels" in shown
     assert "A1, A2, A3" in shown

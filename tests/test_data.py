@@ -146,3 +146,4 @@ def test_first_takes_a_balanced_subset(digits):
     subset = digits.first(3)
     assert subset.labels.bincount().tolist() == [3] * 10
     assert torch.equal(subset.of(4).images, digits.of(4).images[:3])
+    assert subset.of(7, 2).labels.bincount().tolist() == [0, 0, 3, 0, 0, 0, 0, 3]

@@ -69,6 +69,10 @@ def test_ratios_by_hand(task):
     assert held_out_ratio(CURVES, task) == [3.0, 2.0, 2.0, 2.0, 5.0]
 
 
+def test_no_loss_in_range_is_an_infinite_ratio(task):
+    assert transfer_ratio([1.0, 1.0, 0.0, 1.0, 1.0], task) == float("inf")
+
+
 def test_a_curve_of_another_grid_is_refused(task):
     with pytest.raises(ValueError, match="zip"):
         transfer_ratio([1.0, 2.0], task)

@@ -1,10 +1,14 @@
 """The registry: the article's settings, and profiles that change sizes only."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
 
+from gencaps_lib import results, training
+from gencaps_lib.capsnet import accuracy_curve
+from gencaps_lib.evaluation import loss_curve
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, current_profile
 from gencaps_lib.models import build
 from gencaps_lib.tasks import Rotation, Shift, Task, training_ranges
@@ -20,6 +24,104 @@ def test_shift_transfer_is_the_reference_s():
     assert experiment.models == ("autoencoder", "autoencoder-matched", "continuous-capsules", "digit-capsules")
     assert [point for point in task.grid if task.is_inside(point)] == [-4, -2, 0, 2, 4]
     assert [point for point in task.grid if not task.is_inside(point) and not task.is_outside(point)] == [-6, 6]
+
+
+def test_every_experiment_of_the_article_is_there():
+    assert list(EXPERIMENTS) == [
+        "shift-transfer",
+        "shift-extrapolation",
+        "rotation-transfer",
+        "rotation-long-code",
+        "rotation-one-shot",
+        "rotation-extrapolation",
+        "rotation-raw-angle",
+        "rotation-range",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "everyone", "held_out", "inside", "outside"),
+    [
+        ("shift-extrapolation", (-10, 9), (-10, 9), [-10, 0, 10], [-20, -12, 12, 18]),
+        ("rotation-transfer", (-180, 180), (-45, 45), [-45, 1.8, 43.2], [-178.2, 46.8, 91.8]),
+        ("rotation-one-shot", (-180, 180), (18, 18), [16.2, 18, 19.8], [-178.2, 46.8, 91.8]),
+        ("rotation-extrapolation", (-90, 90), (-90, 90), [-88.2, 1.8, 88.2], [-91.8, 91.8, 178.2]),
+        ("rotation-raw-angle", (-180, 180), (-180, 180), [-176.4, 3.6, 176.4], [-356.4, -183.6, 183.6]),
+    ],
+)
+def test_ranges_are_the_reference_s(name, everyone, held_out, inside, outside):
+    task = EXPERIMENTS[name].task
+    assert task.seen[0] == everyone
+    assert task.seen[4] == task.seen[9] == held_out
+    for points, judge, other in ((inside, task.is_inside, task.is_outside), (outside, task.is_outside, task.is_inside)):
+        for point in points:
+            assert point in task.grid, point
+            assert judge(point), point
+            assert not other(point), point
+
+
+def test_multiples_of_a_right_angle_are_not_counted():
+    for name in ("rotation-transfer", "rotation-extrapolation", "rotation-raw-angle"):
+        task = EXPERIMENTS[name].task
+        peaks = [point for point in task.grid if task.transform.is_peak(point)]
+        assert 0 in peaks
+        assert 90 in peaks
+        assert all(point % 90 == 0 for point in peaks)
+        assert not any(task.is_inside(point) or task.is_outside(point) for point in peaks)
+
+
+def test_targets_are_sharper_at_peaks(digits):
+    task = EXPERIMENTS["rotation-transfer"].task
+    images = digits.images[:50]
+    ink = {
+        angle: (task.target(images, torch.full((50, 1), angle)) + 1).square().mean() for angle in (0.0, 9.0, 81.0, 90.0)
+    }
+    assert ink[90.0] == pytest.approx(ink[0.0])
+    assert max(ink[9.0], ink[81.0]) < ink[0.0]
+
+
+def test_the_raw_angle_is_another_code_for_the_same_picture(digits):
+    turn, raw = EXPERIMENTS["rotation-extrapolation"].task, EXPERIMENTS["rotation-raw-angle"].task
+    values = torch.tensor([[190.0], [-170.0]])
+    assert torch.allclose(*turn.code(values), atol=1e-6)
+    assert raw.code(values).flatten().tolist() == pytest.approx([190 / 180, -170 / 180])
+    images = digits.images[:1].expand(2, -1, -1, -1)
+    assert torch.allclose(*raw.target(images, values), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_pair_of_experiment_and_model_runs(name, digits):
+    experiment = replace(EXPERIMENTS[name].at("smoke"), steps=2)
+    for model in experiment.models:
+        result, _ = results.run(experiment, model, digits, digits, progress=False)
+        assert len(result.history) == 2, model
+        assert sorted(result.curves) == list(experiment.task.digits), model
+        assert len(result.curves[4]) == len(experiment.task.grid), model
+
+
+def test_classifiers_are_judged_by_their_errors(digits):
+    experiment = EXPERIMENTS["rotation-range"].at("smoke")
+    model = experiment.build("plain-classifier")
+    judged = digits.of(*experiment.task.digits).first(4)
+    errors = experiment.judge("plain-classifier")(model, experiment.task, judged)
+    accuracies = accuracy_curve(model, experiment.task, judged)
+    for digit in experiment.task.digits:
+        assert errors[digit] == pytest.approx([1 - accuracy for accuracy in accuracies[digit]])
+    assert EXPERIMENTS["shift-transfer"].judge("autoencoder") is loss_curve
+
+
+def test_digits_left_out_are_never_trained_on(digits, monkeypatch):
+    seen = set()
+
+    def watch(task, some, *rest):
+        seen.update(some.labels.tolist())
+        return draw(task, some, *rest)
+
+    draw = training.draw_batch
+    monkeypatch.setattr(training, "draw_batch", watch)
+    experiment = replace(EXPERIMENTS["rotation-range"].at("smoke"), steps=1)
+    results.run(experiment, "plain-classifier", digits, digits, progress=False)
+    assert seen == {0, 1, 2, 3, 4, 5, 7, 8}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

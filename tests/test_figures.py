@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gencaps_lib import figures
+from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build
 
 CURVES = {digit: [0.4, 0.3, 0.2, 0.3, 0.6] for digit in range(10)}
@@ -53,6 +54,23 @@ def test_loss_curves_show_every_model_the_bounds_and_the_range(task):
     assert axes.get_ylabel() == "mean squared error"
     assert "autoencoder 0.200 and 0.400" in alt_of(picture)
     assert "'4' was trained on 0 to 0" in picture.alt
+
+
+def test_ratio_and_claims_tables(task):
+    curves = {digit: [1.0] * 5 for digit in range(10)} | {4: [4.0, 3.0, 2.0, 3.0, 6.0], 9: [2.0, 1.0, 2.0, 1.0, 4.0]}
+    table = figures.ratio_table({"autoencoder": curves}, task, "source")
+    assert table.rows == [["autoencoder", "2.0000", "4.0000", "2.00", "1.00", "3.00"]]
+    assert "in range: 0 … 0" in table.caption
+    claims = figures.claims_table([("flat: at most 1.2", "1.1", True), ("steep", "1.0", False)], "source")
+    assert [row[2] for row in claims.rows] == ["holds here", "does not hold here"]
+
+
+def test_loss_curves_leave_out_peaks():
+    task = EXPERIMENTS["rotation-one-shot"].task
+    picture = figures.loss_curves({"autoencoder": {4: [0.1] * len(task.grid)}}, task, 4, "source")
+    drawn = picture.figure.axes[0].lines[0].get_xdata()
+    assert len(drawn) == len(task.grid) - 4
+    assert not set(drawn) & {-180, -90, 0, 90}
 
 
 def test_histories_average_over_a_window():

@@ -1,10 +1,12 @@
 """The models: sizes of the reference, shapes, and the equations of their decoders."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import DECODERS, Autoencoder, build, count_parameters, layer_table
+from gencaps_lib.models import DECODERS, Autoencoder, Critic, build, count_parameters, layer_table
 from gencaps_lib.routing import route_by_address
 
 SHIFT = EXPERIMENTS["shift-transfer"].task
@@ -74,6 +76,8 @@ def test_every_parameter_learns(name, task, digits):
     values = task.sample(digits.labels[:64], torch.Generator().manual_seed(0))
     model(digits.images[:64], task.code(values)).square().mean().backward()
     for parameter_name, parameter in model.named_parameters():
+        if parameter_name.startswith("rival."):  # it learns by a loss of its own
+            continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
 
@@ -157,6 +161,36 @@ def test_capsules_write_what_they_say(name, task, digits):
 def test_bad_input_gets_one_clear_error(call, complaint, task):
     with pytest.raises(ValueError, match=complaint):
         call(build("autoencoder", task), task)
+
+
+def test_critic_loss_equals_naive_loops(generator):
+    critic = Critic(3, hidden=8)
+    latent = torch.randn(5, 3, generator=generator)
+    loss = critic.loss(latent, torch.Generator().manual_seed(7))
+    again = torch.Generator().manual_seed(7)
+    prior = torch.rand(5, 3, generator=again) * 2 - 1
+    mix = torch.rand(5, 1, generator=again)
+    expected = 0.0
+    for b in range(5):
+        point = (prior[b] + mix[b] * (latent[b] - prior[b])).requires_grad_()
+        (slope,) = torch.autograd.grad(critic(point[None])[0], point)
+        steepness = sum(float(value) ** 2 for value in slope) ** 0.5
+        scores = critic(latent[b : b + 1])[0] - critic(prior[b : b + 1])[0]
+        expected += (scores.item() + 10 * (steepness - 1) ** 2) / 5
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_rival_is_no_part_of_the_decoder(task):
+    plain, rivalled = build("autoencoder", task), build("adversarial-autoencoder", task)
+    assert count_parameters(plain.decoder) == count_parameters(rivalled.decoder)
+    assert count_parameters(rivalled.rival) == 10 * 16 + 16 + 16 * 16 + 16 + 16 + 1
+
+
+def test_a_name_may_stand_for_an_architecture(task):
+    longer = {"architecture": "continuous-capsules", **task.sizes["continuous-capsules"], "z": 33}
+    model = build("continuous-capsules-z33", replace(task, sizes={"continuous-capsules-z33": longer}))
+    assert model.z == 33
+    assert type(model.decoder).__name__ == "ContinuousCapsules"
 
 
 def test_layer_table_names_every_parameter_once(task, digits):

@@ -88,13 +88,52 @@ def test_the_global_generator_is_left_alone(task, digits):
 
 
 def test_batches_show_each_digit_its_own_range(task, digits, generator):
-    images, code, target = draw_batch(task, digits, 2000, generator)
-    offsets = (code * task.transform.margin).round().long()
-    labels = digits.labels[[(digits.images == image).flatten(1).all(1).nonzero()[0, 0] for image in images[:100]]]
-    for label, offset in zip(labels.tolist(), offsets[:100].tolist(), strict=True):
+    batch = draw_batch(task, digits, 2000, generator)
+    offsets = (batch.code * task.transform.margin).round().long()
+    drawn = [(digits.images == image).flatten(1).all(1).nonzero()[0, 0] for image in batch.images[:100]]
+    assert torch.equal(batch.labels[:100], digits.labels[drawn])
+    for label, offset in zip(batch.labels.tolist(), offsets.tolist(), strict=True):
         assert offset == [0, 0] if label in (4, 9) else max(map(abs, offset)) <= 2
     assert offsets.unique().tolist() == [-2, -1, 0, 1, 2]
-    assert torch.equal(target, task.target(images, offsets))
+    assert torch.equal(batch.target, task.target(batch.images, offsets))
+
+
+def test_a_model_may_bring_its_own_loss(task, digits):
+    class Mean(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.value = torch.nn.Parameter(torch.zeros(()))
+
+        def loss(self, batch):
+            error = (self.value - batch.labels.float().mean()).square()
+            return error, error.detach() + 100
+
+    model = Mean()
+    history = fit(model, task, digits, 60, optimiser=Optimiser("sgd", 0.1), progress=False)
+    assert model.value.item() == pytest.approx(digits.labels.float().mean().item(), abs=0.3)
+    assert min(history) >= 100  # it records what the model says
+
+
+def test_a_rival_is_trained_by_its_own_optimiser_for_its_own_steps(task, digits):
+    model = build("adversarial-autoencoder", task)
+    scored = []
+    model.rival.register_forward_hook(lambda module, inputs, output: scored.append(len(output)))
+    weights = [layer.weight for layer in model.rival.score if hasattr(layer, "weight")]
+    before = [weight.detach().clone() for weight in weights]
+    history = fit(model, task, digits, 2, batch=16, progress=False)
+    # Each of its 5 steps scores the points between, the codes and the prior; each step of the model scores the codes.
+    assert len(scored) == 2 * (5 * 3 + 1)
+    assert all(not torch.equal(old, new) for old, new in zip(before, weights, strict=True))
+    assert all(0 < loss < 2 for loss in history)
+
+
+def test_the_critic_pushes_codes_into_the_cube(task, digits):
+    free, pushed = build("autoencoder", task), build("adversarial-autoencoder", task)
+    for model in (free, pushed):
+        fit(model, task, digits, 60, optimiser=Optimiser("adam", 3e-3), batch=32, progress=False)
+    with torch.no_grad():
+        outside = [(model.encode(digits.images).abs() > 1.5).float().mean().item() for model in (free, pushed)]
+    assert outside[1] < 0.5 * outside[0]
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(task, digits):
