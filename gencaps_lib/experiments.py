@@ -188,6 +188,14 @@ def _experiment(title: str, figures: tuple[str, ...], full: Task, small: Task | 
     return replace(reference, smaller={"quick": quick, "smoke": smoke})
 
 
+_SHIFT_SIZES = {
+    "autoencoder": {"z": 10},
+    "autoencoder-matched": {"z": 10},
+    "continuous-capsules": {"z": 10},
+    "digit-capsules": {"z": 20},
+}
+
+
 def _shift_transfer() -> Experiment:
     def task(margin: int, slight: tuple[int, int], step: int) -> Task:
         """Shifts up to `margin`, of which 4 and 9 see `slight`; judged every `step` pixels."""
@@ -200,16 +208,10 @@ def _shift_transfer() -> Experiment:
             outside=2 * slight[1],
         )
 
-    sizes = {
-        "autoencoder": {"z": 10},
-        "autoencoder-matched": {"z": 10},
-        "continuous-capsules": {"z": 10},
-        "digit-capsules": {"z": 20},
-    }
     return _experiment(
         "shift a '4' to where only other digits were seen",
         ("A1", "A2", "A3"),
-        replace(task(margin=20, slight=(-5, 4), step=2), sizes=sizes),
+        replace(task(margin=20, slight=(-5, 4), step=2), sizes=_SHIFT_SIZES),
         task(margin=8, slight=(-2, 2), step=1),
     )
 
@@ -226,16 +228,10 @@ def _shift_extrapolation() -> Experiment:
             outside=reach + 1,
         )
 
-    sizes = {
-        "autoencoder": {"z": 10},
-        "autoencoder-matched": {"z": 10},
-        "continuous-capsules": {"z": 10},
-        "digit-capsules": {"z": 20},
-    }
     return _experiment(
         "shift every digit beyond all shifts that were seen",
         (),
-        replace(task(margin=20, reach=10, step=2), sizes=sizes),
+        replace(task(margin=20, reach=10, step=2), sizes=_SHIFT_SIZES),
         task(margin=8, reach=4, step=1),
     )
 
