@@ -79,13 +79,13 @@ def list_experiments(profile: str) -> None:
                 built = experiment.build(name)
             # What is compared are decoders; a classifier is counted whole.
             size, what = (
-                (count_parameters(built), "parameters        ")
+                (count_parameters(built), "parameters")
                 if name in CLASSIFIERS
                 else (count_parameters(built.decoder), "decoder parameters")
             )
             optimiser = experiment.optimiser(name)
             print(
-                f"    {name:24}{size:>12,} {what}{experiment.steps:>9,} steps of {experiment.batch}  "
+                f"    {name:24}{size:>12,} {what:18}{experiment.steps:>9,} steps of {experiment.batch}  "
                 f"{optimiser.name} {optimiser.lr:g}"
             )
 

@@ -131,7 +131,8 @@ _SMALLER = {
         "digit-capsules": {**_TINY, "capsules": 10},
     },
 }
-# Learning rates of the short runs: the best of a few for the training loss, for each architecture by itself.
+# Learning rates of the short runs, picked by the training loss of a few trials on shift transfer, each architecture by
+# itself. They are reused for the other tasks; the adversarial one's is a guess.
 _QUICK_RATES = {
     "autoencoder": 6e-3,
     "adversarial-autoencoder": 2e-3,
@@ -241,7 +242,6 @@ _EVERY_ANGLE = tuple(round(-180 + 1.8 * step, 1) for step in range(200))
 _SOME_ANGLES = tuple(angle for angle in range(-180, 180, 9) if angle % 90)
 # The reference's continuous capsules on small canvases: more maps, and ReLU.
 _MANY_MAPS = {"channels": 128, "maps": 64, "nonlinearity": "relu"}
-
 # And for rotations beyond the range: a narrow dense layer.
 _NARROW = {"hidden": 128, "channels": 32, "maps": 32, "nonlinearity": "relu"}
 
