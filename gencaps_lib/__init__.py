@@ -5,12 +5,16 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 _MODULES = (
+    "adversarial",
+    "autoencoder",
     "capsnet",
     "capsules",
     "data",
+    "decoders",
     "evaluation",
     "experiments",
     "figures",
+    "learned_addresses",
     "models",
     "results",
     "routing",

@@ -10,11 +10,9 @@ from dataclasses import replace
 import torch
 
 from gencaps_lib import results
-from gencaps_lib.capsnet import CLASSIFIERS
 from gencaps_lib.data import DataError, load_digits
 from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment, check_profile, current_profile
-from gencaps_lib.models import count_parameters
 from gencaps_lib.results import ResultError
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import DivergedError
@@ -77,16 +75,11 @@ def list_experiments(profile: str) -> None:
         for name in experiment.models:
             with torch.device("meta"):
                 built = experiment.build(name)
-            # What is compared are decoders; a classifier is counted whole.
-            size, what = (
-                (count_parameters(built), "parameters")
-                if name in CLASSIFIERS
-                else (count_parameters(built.decoder), "decoder parameters")
-            )
+            kind = experiment.kind(name)
             optimiser = experiment.optimiser(name)
             print(
-                f"    {name:24}{size:>12,} {what:18}{experiment.steps:>9,} steps of {experiment.batch}  "
-                f"{optimiser.name} {optimiser.lr:g}"
+                f"    {name:28}{kind.size(built):>12,} {kind.counted:18}"
+                f"{experiment.steps:>9,} steps of {experiment.batch}  {optimiser.name} {optimiser.lr:g}"
             )
 
 

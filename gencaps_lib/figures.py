@@ -37,11 +37,23 @@ LOOK = {
     "adversarial-autoencoder": ("#CC79A7", "--"),
     "continuous-capsules": ("#0072B2", "-"),
     "digit-capsules": ("#009E73", "-."),
+    "learned-addresses": ("#CC79A7", ":"),
+    "learned-addresses-pretrained": ("#CC79A7", "-"),
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
 }
+# Models that differ in the length of their code alone (…-z10) share their architecture's colour.
+LENGTH_LINES = {"z10": ":", "z20": "--", "z128": "-"}
 BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
 RANGE_COLOUR = "#56B4E9"
+
+
+def look(name: str) -> tuple[str, str]:
+    """Colour and line of a model."""
+    architecture, _, length = name.rpartition("-")
+    if length in LENGTH_LINES:
+        return LOOK[architecture][0], LENGTH_LINES[length]
+    return LOOK.get(name, ("#CC79A7", "-"))
 
 
 @dataclass(frozen=True)
@@ -220,6 +232,28 @@ def _ticks(setter: Callable, pitch: int, gap: int, labels: Sequence[str], **opti
     setter([place * pitch + (pitch - gap) / 2 for place in range(len(labels))], labels, **options)
 
 
+@matplotlib.rc_context(STYLE)
+def image_table(
+    images: Tensor,
+    row_titles: Sequence[str],
+    column_titles: Sequence[str],
+    title: str,
+    y_label: str,
+    x_label: str,
+    alt: str,
+) -> Picture:
+    """Images (R, C, H, W) in [-1, 1] in rows and columns, each with its title."""
+    figure = _figure(height=WIDTH * len(images) / len(images[0]) + 1.0)
+    axes = figure.subplots()
+    pitch, gap = _sheet(axes, list(images))
+    _ticks(axes.set_yticks, pitch, gap, row_titles, fontsize=10)
+    _ticks(axes.set_xticks, pitch, gap, column_titles, fontsize=10)
+    axes.set_ylabel(y_label, fontsize=10)
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_title(title, fontsize=11)
+    return Picture(figure, alt)
+
+
 def _frame(axes: Axes, left: float, top: float, width: float, height: float, gap: int) -> None:
     """Frame what lies in the training range, in the middle of the gaps."""
     corner = (left - gap / 2, top - gap / 2)
@@ -355,7 +389,7 @@ def loss_curves(
 
     axes.axvspan(low - slim, high + slim, color=RANGE_COLOUR, alpha=0.18, lw=0, label=f"seen by '{digit}' in training")
     for name, curve in curves.items():
-        colour, line = LOOK.get(name, ("#CC79A7", "-"))
+        colour, line = look(name)
         axes.plot(
             points, without_peaks(curve[digit]), color=colour, linestyle=line, marker="o", markersize=3, label=name
         )
@@ -396,7 +430,7 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     for name, history in losses.items():
         width = min(window, len(history))
         smooth = np.convolve(history, np.ones(width) / width, mode="valid")
-        colour, line = LOOK.get(name, ("#CC79A7", "-"))
+        colour, line = look(name)
         axes.plot(np.arange(len(smooth)) + width, smooth, color=colour, linestyle=line, label=name)
         ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
     _log_scale(axes)
@@ -404,6 +438,47 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     axes.set_ylabel(f"training loss\n(mean of {window} steps)")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
     return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
+
+
+def _dots(axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, colours: object = "#D55E00") -> None:
+    """Capsules as dots at their addresses (N, 2) in index space, over the cells of a map."""
+    cells = np.arange(size)
+    rows, columns = addresses.detach().cpu().numpy().T
+    axes.scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB")
+    axes.scatter(columns, rows, s=areas, c=colours, cmap=None if isinstance(colours, str) else "cividis")
+    axes.set(xlim=(-1.6, size + 0.6), ylim=(size + 0.6, -1.6), aspect="equal")
+
+
+@matplotlib.rc_context(STYLE)
+def constellations(
+    addresses: Tensor, strengths: Tensor, images: Tensor, size: int, titles: Sequence[str], alt: str, title: str = ""
+) -> Picture:
+    """Where capsules write, frame by frame, above the images that are painted.
+
+    Parameters
+    ----------
+    addresses : (T, N, 2) in index space
+    strengths : (T, N), at least 0; a dot's area grows with it, on one scale for all frames
+    images : (T, H, W) in [-1, 1]
+    size : side of the map, in cells
+    titles : of the frames
+    alt : the alt text
+    title : of the whole
+
+    A capsule keeps its colour: it goes by its row in the middle frame.
+    """
+    figure = _figure(height=2 * WIDTH / len(images) + 0.7)
+    grid = figure.subplots(nrows=2, ncols=len(images), squeeze=False)
+    areas = 2 + 30 * (strengths / strengths.max()).detach().cpu().numpy()
+    colours = addresses[len(addresses) // 2, :, 0].detach().cpu().numpy()
+    for (above, below), frame, area, image, text in zip(grid.T, addresses, areas, images, titles, strict=True):
+        _dots(above, frame, area, size, colours)
+        above.set(xticks=[], yticks=[])
+        above.set_title(text, fontsize=9)
+        show_pixels(below, image)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, alt)
 
 
 @matplotlib.rc_context(STYLE)
@@ -425,13 +500,8 @@ def addresses_and_maps(
     figure = _figure(height=WIDTH / panels + 1.2)
     grid = np.ravel(figure.subplots(ncols=panels))
     size = len(maps)
-    cells = np.arange(size)
-    rows, columns = addresses.detach().cpu().numpy().T
-    grid[0].scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB", label="cells")
-    grid[0].scatter(columns, rows, s=6 + 34 * activations.detach().cpu().numpy(), color="#D55E00", label="capsules")
-    grid[0].set(
-        xlim=(-1.6, size + 0.6), ylim=(size + 0.6, -1.6), aspect="equal", xticks=[0, size - 1], yticks=[0, size - 1]
-    )
+    _dots(grid[0], addresses, 6 + 34 * activations.detach().cpu().numpy(), size)
+    grid[0].set(xticks=[0, size - 1], yticks=[0, size - 1])
     grid[0].set_xlabel("column")
     grid[0].set_ylabel("row")
     shown = grid[1].imshow(maps.detach().cpu().numpy(), cmap="cividis", vmin=min(0.0, float(maps.min())))
@@ -441,6 +511,37 @@ def addresses_and_maps(
         show_pixels(grid[2], image)
     for axes, title in zip(grid, titles, strict=False):
         axes.set_title(title, fontsize=10)
+    return Picture(figure, alt)
+
+
+@matplotlib.rc_context(STYLE)
+def cell_maps(
+    maps: Mapping[str, Tensor], label: str, alt: str, most: float | None = None, outlined: Tensor | None = None
+) -> Picture:
+    """Values of cells, side by side on one scale from 0.
+
+    Parameters
+    ----------
+    maps : title → (S, S)
+    label : of the scale
+    alt : the alt text
+    most : end of the scale; the largest value by default
+    outlined : (S, S) truth values: the cells inside an outline
+    """
+    figure = _figure(height=WIDTH / len(maps) + 1.0)
+    grid = np.ravel(figure.subplots(ncols=len(maps), squeeze=False))
+    most = max(float(values.max()) for values in maps.values()) if most is None else most
+    for axes, (title, values) in zip(grid, maps.items(), strict=True):
+        shown = axes.imshow(values.detach().cpu().numpy(), cmap="cividis", vmin=0, vmax=most)
+        if outlined is not None:
+            # Finer than the cells, so that the outline follows their borders.
+            fine = np.kron(outlined.cpu().numpy(), np.ones((8, 8)))
+            place = (np.arange(len(fine)) + 0.5) / 8 - 0.5
+            axes.contour(place, place, fine, levels=[0.5], colors="white", linewidths=2)
+        axes.set(xticks=[0, len(values) - 1], yticks=[0, len(values) - 1], xlabel="column")
+        axes.set_title(title, fontsize=10)
+    grid[0].set_ylabel("row")
+    figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.5, label=label)
     return Picture(figure, alt)
 
 

@@ -23,7 +23,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from gencaps_lib.capsnet import CLASSIFIERS
 from gencaps_lib.data import SIDE, Digits
 from gencaps_lib.evaluation import Curve
 from gencaps_lib.experiments import Experiment
@@ -117,7 +116,7 @@ def run(
         config=configuration(experiment, model),
         unit=experiment.task.transform.unit,
         grid=list(experiment.task.grid),
-        curves=experiment.judge(model)(built, experiment.task, judged),
+        curves=experiment.kind(model).judge(built, experiment.task, judged),
         history=history,
         seconds=seconds,
         machine=machine(train.images.device),
@@ -224,7 +223,7 @@ def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, 
     images = torch.stack([ramp[:, None] * ramp, ramp[:, None].expand(-1, SIDE).clone()])[:, None]  # (2,1,28,28)
     code = experiment.task.code(experiment.task.grid_values()[[0, -1]])
     with torch.no_grad():
-        drawn = built(images) if model in CLASSIFIERS else built(images, code)
+        drawn = experiment.kind(model).answer(built, images, code)
     probe = [drawn[0].mean(), drawn[0].std(), drawn[1].mean(), drawn[1].std(), (drawn[0] - drawn[1]).abs().mean()]
     return {"config": digest, "probe": [float(f"{value.item():.6g}") for value in probe]}
 

@@ -201,8 +201,9 @@ def fit(
     """Train a model in place to transform digits.
 
     The loss is the mean squared error of what the model draws, unless the model has a ``loss(batch)`` of its own: a
-    pair of scalars, one to minimise and one to record. A model with a ``rival`` (a critic, see `models.Critic`) is
-    trained against it.
+    pair of scalars, one to minimise and one to record. A model with a ``rival`` (a critic, see `adversarial.Critic`) is
+    trained against it; one with a ``prepare(generator)`` (a preliminary training, see `learned_addresses`) is prepared
+    first.
 
     The same seed, device and number of threads give the same weights. Interrupting it (Ctrl-C, or the kernel's stop
     button) keeps the model as trained so far, with a warning.
@@ -236,8 +237,14 @@ def fit(
         raise ValueError("there are no digits to train on")
     device = digits.images.device
     generator = torch.Generator(device).manual_seed(seed)
+    if hasattr(model, "prepare"):
+        model.prepare(generator)
     rival = getattr(model, "rival", None)
-    own = [parameter for name, parameter in model.named_parameters() if not name.startswith("rival.")]
+    own = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and not name.startswith("rival.")
+    ]
     adapt, scheduler = optimiser.make(own, steps)
     adapt_rival = None if rival is None else replace(optimiser, schedule="constant").make(rival.parameters(), steps)[0]
     objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)

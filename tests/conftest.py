@@ -61,6 +61,8 @@ def task():
             "autoencoder-matched": capsules,
             "continuous-capsules": capsules,
             "digit-capsules": {**capsules, "z": 16},
+            "learned-addresses": capsules,
+            "learned-addresses-pretrained": {**capsules, "steps": 20},
         },
     )
 

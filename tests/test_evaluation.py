@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gencaps_lib.decoders import Painter
 from gencaps_lib.evaluation import (
     address_equivariance_error,
     blank_curve,
@@ -13,7 +14,7 @@ from gencaps_lib.evaluation import (
     mean_outside,
     transfer_ratio,
 )
-from gencaps_lib.models import Painter, build
+from gencaps_lib.models import build
 
 
 @torch.no_grad()

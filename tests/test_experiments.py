@@ -21,7 +21,13 @@ def test_shift_transfer_is_the_reference_s():
     assert task.seen[0] == (-20, 19)
     assert task.seen[4] == task.seen[9] == (-5, 4)
     assert task.grid == tuple(range(-20, 19, 2))
-    assert experiment.models == ("autoencoder", "autoencoder-matched", "continuous-capsules", "digit-capsules")
+    assert experiment.models == (
+        "autoencoder",
+        "autoencoder-matched",
+        "continuous-capsules",
+        "digit-capsules",
+        "adversarial-autoencoder",
+    )
     assert [point for point in task.grid if task.is_inside(point)] == [-4, -2, 0, 2, 4]
     assert [point for point in task.grid if not task.is_inside(point) and not task.is_outside(point)] == [-6, 6]
 
@@ -103,11 +109,11 @@ def test_classifiers_are_judged_by_their_errors(digits):
     experiment = EXPERIMENTS["rotation-range"].at("smoke")
     model = experiment.build("plain-classifier")
     judged = digits.of(*experiment.task.digits).first(4)
-    errors = experiment.judge("plain-classifier")(model, experiment.task, judged)
+    errors = experiment.kind("plain-classifier").judge(model, experiment.task, judged)
     accuracies = accuracy_curve(model, experiment.task, judged)
     for digit in experiment.task.digits:
         assert errors[digit] == pytest.approx([1 - accuracy for accuracy in accuracies[digit]])
-    assert EXPERIMENTS["shift-transfer"].judge("autoencoder") is loss_curve
+    assert EXPERIMENTS["shift-transfer"].kind("autoencoder").judge is loss_curve
 
 
 def test_digits_left_out_are_never_trained_on(digits, monkeypatch):

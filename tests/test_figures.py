@@ -3,6 +3,7 @@
 import html
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,6 +88,39 @@ def test_addresses_and_maps(image):
     assert alt_of(picture) == "one capsule"
     dots = picture.figure.axes[0].collections[-1].get_offsets().tolist()
     assert dots == [[2.0, 1.0]]  # (column, row)
+
+
+def test_constellations_keep_their_scale_and_colours():
+    addresses = torch.tensor([[[0.0, 1.0], [2.0, 3.0]], [[1.0, 1.0], [3.0, 3.0]]])
+    strengths = torch.tensor([[1.0, 0.5], [0.5, 0.0]])
+    picture = figures.constellations(addresses, strengths, torch.zeros(2, 8, 8), 4, ["a", "b"], "two frames")
+    first, second = (picture.figure.axes[frame].collections[-1] for frame in (0, 1))
+    assert first.get_offsets().tolist() == [[1.0, 0.0], [3.0, 2.0]]  # (column, row)
+    assert first.get_sizes().tolist() == [32.0, 17.0]
+    assert second.get_sizes().tolist() == [17.0, 2.0]
+    assert first.get_array().tolist() == second.get_array().tolist() == [1.0, 3.0]
+
+
+def test_cell_maps_share_a_scale_and_outline_cells():
+    inside = torch.tensor([[True, False], [False, False]])
+    picture = figures.cell_maps({"a": torch.eye(2), "b": torch.zeros(2, 2)}, "weight", "cells", outlined=inside)
+    shown = [axes.images[0] for axes in picture.figure.axes[:2]]
+    assert [image.get_clim() for image in shown] == [(0, 1), (0, 1)]
+    outline = np.concatenate([path.vertices for path in picture.figure.axes[0].collections[0].get_paths()])
+    assert outline.max() == pytest.approx(0.5, abs=0.1)
+
+
+def test_image_tables_have_a_title_for_each_row_and_column():
+    picture = figures.image_table(torch.zeros(2, 3, 4, 4), ["r1", "r2"], ["c1", "c2", "c3"], "t", "y", "x", "a table")
+    (axes,) = picture.figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["r1", "r2"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["c1", "c2", "c3"]
+
+
+def test_models_of_one_architecture_share_a_colour():
+    short, long = figures.look("autoencoder-z10"), figures.look("autoencoder-z128")
+    assert short[0] == long[0] == figures.look("autoencoder")[0]
+    assert short[1] != long[1]
 
 
 def test_rows_films_and_lines():

@@ -104,5 +104,5 @@ def test_fingerprint_survives_json_and_notices_change(outcome):
 
 def test_fingerprint_notices_another_computation(outcome, monkeypatch):
     experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=2)
-    monkeypatch.setattr("gencaps_lib.models.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
+    monkeypatch.setattr("gencaps_lib.decoders.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
     assert not results.matches(outcome.fingerprint, results.fingerprint(experiment, "continuous-capsules"))
