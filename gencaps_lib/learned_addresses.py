@@ -104,7 +104,7 @@ class PretrainedAddresses(LearnedAddresses):
     """
 
     def __init__(
-        self, z: int, code_length: int, side: int, steps: int = 1000, batch: int = 256, lr: float = 0.3, **sizes
+        self, z: int, code_length: int, side: int, steps: int = 2000, batch: int = 256, lr: float = 0.2, **sizes
     ) -> None:
         super().__init__(z, code_length, side, **sizes)
         self.steps, self.batch, self.lr = steps, batch, lr
