@@ -516,7 +516,12 @@ def addresses_and_maps(
 
 @matplotlib.rc_context(STYLE)
 def cell_maps(
-    maps: Mapping[str, Tensor], label: str, alt: str, most: float | None = None, outlined: Tensor | None = None
+    maps: Mapping[str, Tensor],
+    label: str,
+    alt: str,
+    most: float | None = None,
+    outlined: Tensor | None = None,
+    axis_labels: tuple[str, str] = ("row", "column"),
 ) -> Picture:
     """Values of cells, side by side on one scale from 0.
 
@@ -527,8 +532,9 @@ def cell_maps(
     alt : the alt text
     most : end of the scale; the largest value by default
     outlined : (S, S) truth values: the cells inside an outline
+    axis_labels : what rows and columns are
     """
-    figure = _figure(height=WIDTH / len(maps) + 1.0)
+    figure = _figure(height=WIDTH / max(len(maps), 2) + 1.0)
     grid = np.ravel(figure.subplots(ncols=len(maps), squeeze=False))
     most = max(float(values.max()) for values in maps.values()) if most is None else most
     for axes, (title, values) in zip(grid, maps.items(), strict=True):
@@ -538,9 +544,9 @@ def cell_maps(
             fine = np.kron(outlined.cpu().numpy(), np.ones((8, 8)))
             place = (np.arange(len(fine)) + 0.5) / 8 - 0.5
             axes.contour(place, place, fine, levels=[0.5], colors="white", linewidths=2)
-        axes.set(xticks=[0, len(values) - 1], yticks=[0, len(values) - 1], xlabel="column")
+        axes.set(xticks=[0, len(values) - 1], yticks=[0, len(values) - 1], xlabel=axis_labels[1])
         axes.set_title(title, fontsize=10)
-    grid[0].set_ylabel("row")
+    grid[0].set_ylabel(axis_labels[0])
     figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.5, label=label)
     return Picture(figure, alt)
 

@@ -138,6 +138,7 @@ def test_each_chapter_has_the_parts_of_a_chapter(chapter):
     whole = "\n".join(sources)
     assert "**Predict before you read on.**" in whole
     assert "What you need:" in sources[0]
+    assert "figures.claims_table(" in whole
     solution = next(
         cell for cell, source in zip(chapter["cells"], sources, strict=True) if source.startswith("# @title Solution")
     )

@@ -108,6 +108,7 @@ def test_cell_maps_share_a_scale_and_outline_cells():
     assert [image.get_clim() for image in shown] == [(0, 1), (0, 1)]
     outline = np.concatenate([path.vertices for path in picture.figure.axes[0].collections[0].get_paths()])
     assert outline.max() == pytest.approx(0.5, abs=0.1)
+    assert picture.figure.axes[0].get_ylabel() == "row"
 
 
 def test_image_tables_have_a_title_for_each_row_and_column():
