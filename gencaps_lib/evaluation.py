@@ -99,6 +99,23 @@ def transfer_ratio(curve: Sequence[float], task: Task) -> float:
     return outside / inside if inside else float("inf")
 
 
+def near_far_ratio(curve: Sequence[float], task: Task) -> float:
+    """Loss 20° to 60° away from the middle of the held-out digits' range over loss more than 90° away, peaks left out.
+
+    Above 1 where a model that saw a digit at one angle is *worse* near that angle than on the far side of the circle.
+    """
+    middle = sum(task.inside) / 2
+    away = [min((point - middle) % 360, (middle - point) % 360) for point in task.grid]
+    kept = [
+        (distance, loss)
+        for distance, point, loss in zip(away, task.grid, curve, strict=True)
+        if not task.transform.is_peak(point)
+    ]
+    near = [loss for distance, loss in kept if 20 <= distance <= 60]
+    far = [loss for distance, loss in kept if distance > 90]
+    return _mean(near) / _mean(far)
+
+
 def held_out_ratio(curves: Mapping[int, Sequence[float]], task: Task) -> list[float]:
     """Loss of the held-out digits ÷ loss of the others, at each point of the grid.
 

@@ -12,8 +12,10 @@ from gencaps_lib.evaluation import (
     loss_curve,
     mean_inside,
     mean_outside,
+    near_far_ratio,
     transfer_ratio,
 )
+from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build
 
 
@@ -103,3 +105,15 @@ def test_whole_cell_moves_of_addresses_move_the_picture(weights, generator):
 def test_moves_that_cannot_be_compared_are_refused(cells, complaint):
     with pytest.raises(ValueError, match=complaint):
         address_equivariance_error(Painter(1, 1), torch.ones(1, 1, 2), torch.ones(1, 1, 1), 6, cells)
+
+
+def test_near_far_ratio_counts_both_sides_of_the_seen_angle_and_goes_round_the_circle():
+    task = EXPERIMENTS["rotation-one-shot"].at("quick").task  # seen at 18°
+
+    def curve(level):
+        return [100.0 if task.transform.is_peak(point) else level(point) for point in task.grid]
+
+    near = {-36, -27, -18, -9, 45, 54, 63, 72}  # of the grid's points those 20° to 60° from 18°
+    assert near_far_ratio(curve(lambda point: 3.0 if point in near else 2.0), task) == pytest.approx(1.5)
+    far = {point for point in task.grid if not -72 <= point <= 108}
+    assert near_far_ratio(curve(lambda point: 4.0 if point in far else 2.0), task) == pytest.approx(0.5)

@@ -1,0 +1,247 @@
+"""The article's claims, each with the quantity and the bound that decide it, and what the book says about it.
+
+References
+----------
+Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gencaps_lib.evaluation import mean_inside, mean_outside, near_far_ratio, transfer_ratio
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.results import Result
+from gencaps_lib.tasks import Task
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+
+# Of the results of one seed, by model: one number.
+Quantity = Callable[[Mapping[str, Result], Task], float]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that one number of each seed decides.
+
+    Attributes
+    ----------
+    text : the claim
+    experiment : where it is tested
+    models : whose results it needs
+    quantity : what is measured, in words
+    measure : the same as a function of the results of one seed
+    least, most : the bounds between which the claim holds; None where there is none
+    verdict : what the book says; the published results must say the same
+    """
+
+    text: str
+    experiment: str
+    models: tuple[str, ...]
+    quantity: str
+    measure: Quantity
+    least: float | None = None
+    most: float | None = None
+    verdict: str = HOLDS
+
+    @property
+    def rule(self) -> str:
+        """The quantity and its bounds, in words."""
+        least = "" if self.least is None else f" at least {self.least:g}"
+        most = "" if self.most is None else f" at most {self.most:g}"
+        return f"{self.quantity}:{least}{most}"
+
+    def values(self, runs: Mapping[str, Sequence[Result]]) -> list[float]:
+        """The quantity for every seed that all of the claim's models have, in order.
+
+        Parameters
+        ----------
+        runs : the experiment's results by model
+
+        Raises
+        ------
+        ValueError
+            The models have no seed in common, or their results are of different profiles or data.
+        """
+        by_seed = [{result.seed: result for result in runs.get(model, ())} for model in self.models]
+        seeds = sorted(set.intersection(*map(set, by_seed)))
+        if not seeds:
+            raise ValueError(f"{self.experiment}: {', '.join(self.models)} have no seed in common; run the study first")
+        settings = {(results[seed].profile, results[seed].source) for results in by_seed for seed in seeds}
+        if len(settings) > 1:
+            raise ValueError(f"{self.experiment}: results of different profiles or data cannot be compared: {settings}")
+        ((profile, _),) = settings
+        task = EXPERIMENTS[self.experiment].at(profile).task
+        chosen = [dict(zip(self.models, (results[seed] for results in by_seed), strict=True)) for seed in seeds]
+        return [self.measure(results, task) for results in chosen]
+
+    def judge(self, values: Sequence[float]) -> str:
+        """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise."""
+        kept = [
+            (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+            for value in values
+        ]
+        return HOLDS if all(kept) else OPEN if any(kept) else FAILS
+
+
+def _ratio(model: str) -> Quantity:
+    return lambda results, task: transfer_ratio(results[model].curves[4], task)
+
+
+def _near_far(model: str) -> Quantity:
+    return lambda results, task: near_far_ratio(results[model].curves[4], task)
+
+
+def _outside(model: str, other: str) -> Quantity:
+    def measure(results: Mapping[str, Result], task: Task) -> float:
+        return mean_outside(results[model].curves[4], task) / mean_outside(results[other].curves[4], task)
+
+    return measure
+
+
+def _ratios(model: str, other: str) -> Quantity:
+    return lambda results, task: _ratio(model)(results, task) / _ratio(other)(results, task)
+
+
+def _inside(model: str, other: str) -> Quantity:
+    def measure(results: Mapping[str, Result], task: Task) -> float:
+        return mean_inside(results[model].curves[4], task) / mean_inside(results[other].curves[4], task)
+
+    return measure
+
+
+_RATIO = "transfer ratio of '4'"
+_AUTO, _MATCHED, _CONTINUOUS, _DIGIT = (
+    "autoencoder",
+    "autoencoder-matched",
+    "continuous-capsules",
+    "digit-capsules",
+)
+_LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "An autoencoder learns to shift only what it has seen",
+        "shift-transfer",
+        (_AUTO,),
+        _RATIO,
+        _ratio(_AUTO),
+        least=2,
+    ),
+    Claim(
+        "So does one of the capsules' size",
+        "shift-transfer",
+        (_MATCHED,),
+        _RATIO,
+        _ratio(_MATCHED),
+        least=2,
+    ),
+    Claim(
+        "Shift transfers with continuous capsules",
+        "shift-transfer",
+        (_CONTINUOUS,),
+        _RATIO,
+        _ratio(_CONTINUOUS),
+        most=1.2,
+    ),
+    Claim(
+        "It transfers better with digit capsules than with the autoencoder",
+        "shift-transfer",
+        (_DIGIT, _AUTO),
+        "their ratio over the autoencoder's",
+        _ratios(_DIGIT, _AUTO),
+        most=1,
+    ),
+    Claim(
+        "An autoencoder does not shift beyond what it has seen of all digits",
+        "shift-extrapolation",
+        (_AUTO,),
+        _RATIO,
+        _ratio(_AUTO),
+        least=2,
+    ),
+    Claim(
+        "Continuous capsules extrapolate a shift far beyond the range of all digits",
+        "shift-extrapolation",
+        (_CONTINUOUS,),
+        _RATIO,
+        _ratio(_CONTINUOUS),
+        most=1.2,
+        verdict=FAILS,
+    ),
+    Claim(
+        "They extrapolate better than the autoencoder",
+        "shift-extrapolation",
+        (_CONTINUOUS, _AUTO),
+        "their error of '4' out of range over the autoencoder's",
+        _outside(_CONTINUOUS, _AUTO),
+        most=0.8,
+    ),
+    Claim(
+        "Addresses learned end to end work poorly",
+        "shift-extrapolation",
+        (_LEARNED, _CONTINUOUS),
+        "their error of '4' in range over the continuous capsules'",
+        _inside(_LEARNED, _CONTINUOUS),
+        least=2,
+    ),
+    Claim(
+        "After a preliminary training of the addresses they extrapolate",
+        "shift-extrapolation",
+        (_PRETRAINED, _LEARNED),
+        "their error of '4' out of range over that end to end",
+        _outside(_PRETRAINED, _LEARNED),
+        most=0.6,
+    ),
+    Claim(
+        "Seen at one angle, an autoencoder is worse near it than far away: it returns the memorised '4'",
+        "rotation-one-shot",
+        (_AUTO,),
+        "error of '4' near the seen angle over that on the far side",
+        _near_far(_AUTO),
+        least=1.1,
+    ),
+    Claim(
+        "Continuous capsules are not",
+        "rotation-one-shot",
+        (_CONTINUOUS,),
+        "error of '4' near the seen angle over that on the far side",
+        _near_far(_CONTINUOUS),
+        most=1.1,
+    ),
+    Claim(
+        "They draw the '4' better than the autoencoder where it was not seen",
+        "rotation-one-shot",
+        (_CONTINUOUS, _AUTO),
+        "their error of '4' out of range over the autoencoder's",
+        _outside(_CONTINUOUS, _AUTO),
+        most=1,
+        verdict=FAILS,
+    ),
+    Claim(
+        "An autoencoder does not rotate beyond the range of all digits",
+        "rotation-extrapolation",
+        (_AUTO,),
+        _RATIO,
+        _ratio(_AUTO),
+        least=2,
+    ),
+    Claim(
+        "Nor do continuous capsules",
+        "rotation-extrapolation",
+        (_CONTINUOUS,),
+        _RATIO,
+        _ratio(_CONTINUOUS),
+        least=2,
+    ),
+    Claim(
+        "But their error there is lower than the autoencoder's",
+        "rotation-extrapolation",
+        (_CONTINUOUS, _AUTO),
+        "their error of '4' out of range over the autoencoder's",
+        _outside(_CONTINUOUS, _AUTO),
+        most=1,
+        verdict=FAILS,
+    ),
+)

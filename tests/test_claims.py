@@ -1,0 +1,73 @@
+"""The claims' rules, and that the published results say of each claim what the book says."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from gencaps_lib import results
+from gencaps_lib.claims import CLAIMS, FAILS, HOLDS, OPEN, Claim
+from gencaps_lib.experiments import EXPERIMENTS
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.experiment}: {claim.text}")
+def test_the_published_results_say_what_the_book_says(claim):
+    runs = results.published()[claim.experiment]
+    values = claim.values(runs)
+    assert len(values) >= 2, "a claim needs at least two seeds"
+    assert claim.judge(values) == claim.verdict, values
+
+
+def made_up(seed, level, profile="quick", source="mnist"):
+    """A result of shift transfer whose '4' has error 1 in range and `level` out of it."""
+    task = EXPERIMENTS["shift-transfer"].at("quick").task
+    curve = [1.0 if task.is_inside(point) else level for point in task.grid]
+    return SimpleNamespace(seed=seed, profile=profile, source=source, curves={4: curve})
+
+
+def of(*names):
+    """The claims of shift transfer about these models."""
+    return [claim for claim in CLAIMS if claim.experiment == "shift-transfer" and claim.models == names]
+
+
+def test_values_are_paired_by_seed():
+    (claim,) = of("digit-capsules", "autoencoder")
+    runs = {
+        "digit-capsules": [made_up(0, 2.0), made_up(1, 3.0), made_up(5, 9.0)],
+        "autoencoder": [made_up(1, 2.0), made_up(0, 4.0)],
+    }
+    assert claim.values(runs) == [0.5, 1.5]
+    assert claim.judge(claim.values(runs)) == OPEN
+
+
+def test_every_seed_or_none_decides():
+    at_least, between = (
+        Claim("text", "shift-transfer", ("autoencoder",), "it", lambda results, task: 0.0, least, most)
+        for least, most in ((2, None), (1, 2))
+    )
+    assert at_least.judge([2.0, 5.0]) == HOLDS
+    assert at_least.judge([1.9, 5.0]) == OPEN
+    assert at_least.judge([1.9, 1.0]) == FAILS
+    assert [between.judge([value]) for value in (0.9, 1.0, 2.0, 2.1)] == [FAILS, HOLDS, HOLDS, FAILS]
+    assert between.rule == "it: at least 1 at most 2"
+
+
+@pytest.mark.parametrize(
+    ("runs", "complaint"),
+    [
+        ({}, "no seed in common"),
+        ({"digit-capsules": [made_up(0, 1.0)], "autoencoder": [made_up(1, 1.0)]}, "no seed in common"),
+        (
+            {"digit-capsules": [made_up(0, 1.0)], "autoencoder": [made_up(0, 1.0, profile="full")]},
+            "different profiles",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(runs, complaint):
+    (claim,) = of("digit-capsules", "autoencoder")
+    with pytest.raises(ValueError, match=complaint):
+        claim.values(runs)
+
+
+def test_claims_name_pairs_of_the_registry():
+    for claim in CLAIMS:
+        assert set(claim.models) <= set(EXPERIMENTS[claim.experiment].models), claim.text
