@@ -5,9 +5,9 @@ NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 # Nothing that tests or builds may depend on the data or the network of the machine it runs on.
 HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: book test lint unit smoke chapters clean
+.PHONY: book test lint unit smoke chapters study clean
 
-.venv/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+.venv/ready: requirements.txt requirements-dev.txt requirements-ray.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
@@ -37,6 +37,10 @@ chapters: .venv/ready
 	$(BIN)/python -c "from gencaps_lib.data import load_digits; load_digits('train', 'mnist')"
 	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.timeout=1200 $(NOTEBOOKS)
+
+# All runs that are missing (make study ARGS='--profile full --minutes 25'); see CONTRIBUTING.md.
+study: .venv/ready
+	$(BIN)/python -m gencaps_lib study $(ARGS)
 
 clean:
 	rm -rf .venv _build

@@ -1,23 +1,29 @@
-"""The command line: ``python -m gencaps_lib list`` and ``python -m gencaps_lib run EXPERIMENT``."""
+"""The command line: ``python -m gencaps_lib list``, ``run EXPERIMENT`` and ``study [EXPERIMENT …]``."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import torch
 
 from gencaps_lib import results
 from gencaps_lib.data import DataError, load_digits
+from gencaps_lib.engines import Engine, EngineError, LocalEngine, RayEngine
 from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment, check_profile, current_profile
+from gencaps_lib.jobs import FAILED, STALE, plan, table
 from gencaps_lib.results import ResultError
+from gencaps_lib.study import Study
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import DivergedError
 
-FAILED = 1
+FAILURE = 1
 BAD_USE = 2
 INTERRUPTED = 130
 
@@ -31,18 +37,34 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; bad use exits with status 2 and one line."""
     parser = _Parser(prog="python -m gencaps_lib", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run | study", parser_class=_Parser)
     listing = commands.add_parser("list", help="every experiment and model, with sizes, steps, ranges and figures")
     run = commands.add_parser("run", help="train and judge one experiment's models, and write a result file for each")
     run.add_argument("experiment", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
     run.add_argument("--model", help="one model; all of the experiment's models by default")
     run.add_argument("--steps", type=_positive, help="training steps, instead of the profile's")
     run.add_argument("--seed", type=_seed, default=0, help="seed of weights and batches (default: 0)")
-    run.add_argument("--data", metavar="DIR", help="folder that holds MNIST/raw")
-    run.add_argument("--out", metavar="DIR", default="results", help="folder for the results (default: results)")
-    run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     run.add_argument("--force", action="store_true", help="replace a result that is there already")
-    for command in (listing, run):
+    study = commands.add_parser("study", help="make all runs that are missing; stop and start it as you like")
+    study.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="all by default")
+    study.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="all of each experiment by default")
+    study.add_argument("--seeds", type=_seeds, help="as 0-4 or 0,2 (default: each experiment's own)")
+    study.add_argument("--minutes", type=_positive_number, default=math.inf, help="start no run that would end later")
+    study.add_argument(
+        "--status", action="store_true", help="run nothing: say what is there, missing, stale or damaged"
+    )
+    study.add_argument("--retry", action="store_true", help="make runs that failed before once more")
+    study.add_argument("--force", action="store_true", help="replace stale results")
+    study.add_argument("--engine", choices=("local", "ray"), default="local", help="this process, or a Ray cluster")
+    study.add_argument("--address", help="of the Ray cluster (default: $RAY_ADDRESS, or the one on this machine)")
+    study.add_argument("--gpu", type=_positive_number, default=0.25, help="share of a GPU for a run on Ray")
+    for command in (run, study):
+        command.add_argument("--data", metavar="DIR", help="folder that holds MNIST/raw")
+        command.add_argument(
+            "--out", metavar="DIR", default="results", help="folder for the results (default: results)"
+        )
+        command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    for command in (listing, run, study):
         command.add_argument(
             "--profile", help=f"{', '.join(PROFILES)} (default: $GENCAPS_PROFILE, or quick)", default=None
         )
@@ -61,6 +83,27 @@ def _whole(text: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
+
+
+def _seeds(text: str) -> list[int]:
+    """The seeds of ``"0-4"``, ``"3"`` or ``"0,2,7-9"``."""
+    seeds = []
+    for part in text.split(","):
+        low, dash, high = part.partition("-")
+        first = _seed(low)
+        last = _whole(high, first) if dash else first
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def _positive_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
 
 
 def list_experiments(profile: str) -> None:
@@ -102,8 +145,9 @@ def run_experiment(experiment: Experiment, options: argparse.Namespace) -> int:
         print(
             f"{experiment.name}, {name}: {experiment.steps:,} steps on {train.source}, seed {options.seed}", flush=True
         )
-        result, _ = results.run(experiment, name, train, test, options.seed)
-        path = results.write(result, options.out, options.force)
+        result, model = results.run(experiment, name, train, test, options.seed)
+        extras = results.extras(experiment, name, model, test, options.seed)
+        path = results.write(result, options.out, options.force, extras)
         for digit in experiment.task.held_out:
             curve = result.curves.get(digit)
             if curve:
@@ -117,6 +161,48 @@ def run_experiment(experiment: Experiment, options: argparse.Namespace) -> int:
     return 0
 
 
+def run_study(options: argparse.Namespace, profile: str) -> int:
+    """Make the missing runs of a study, or say how it stands; returns the exit status."""
+    jobs = plan(profile, options.experiments, options.models, options.seeds)
+    study = Study(jobs, options.out, options.retry, options.force)
+    complaints = results.check(options.out) if options.status and Path(options.out).exists() else []
+    try:
+        if study.missing and not options.status:
+            study.run(_engine(study, options), options.minutes, report=partial(print, flush=True))
+    finally:
+        print("\n".join(["", *table(study.states)]))
+        bad = [(job, state) for job, state in study.states.items() if state.kind in (FAILED, STALE)]
+        for job, state in bad:
+            print(f"{job}: {state.kind}, {state.note}")
+        for kind, option in ((FAILED, "--retry"), (STALE, "--force")):
+            if any(state.kind == kind for _, state in bad):
+                print(f"{kind} runs are made again with {option}")
+        told = {state.note for _, state in bad}
+        for complaint in complaints:
+            if complaint not in told:
+                print(complaint)
+    return FAILURE if bad or complaints else 0
+
+
+def _engine(study: Study, options: argparse.Namespace) -> Engine:
+    device = "cpu" if options.engine == "ray" else _usable(options.device)
+    digits = {
+        source: tuple(load_digits(split, source, root=options.data, device=device) for split in ("train", "test"))
+        for source in {job.entry.source for job in study.missing}
+    }
+    return RayEngine(digits, options.address, options.gpu) if options.engine == "ray" else LocalEngine(digits)
+
+
+def _usable(device: str) -> str:
+    """A device's name, or a ValueError if it cannot be used here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        cause = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used here ({cause}): try --device cpu") from None
+    return device
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parse(arguments)
@@ -125,25 +211,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "list":
             list_experiments(profile)
             return 0
+        if options.command == "study":
+            return run_study(options, profile)
         if options.experiment not in EXPERIMENTS:
             raise ValueError(f"unknown experiment {options.experiment!r}: choose one of {', '.join(EXPERIMENTS)}")
         experiment = EXPERIMENTS[options.experiment].at(profile)
         if options.model and options.model not in experiment.models:
             raise ValueError(f"unknown model {options.model!r}: choose one of {', '.join(experiment.models)}")
-        try:
-            torch.empty(0, device=options.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"device {options.device!r} cannot be used here ({reason}): try --device cpu") from None
+        _usable(options.device)
         if options.steps:
             experiment = replace(experiment, steps=options.steps)
         return run_experiment(experiment, options)
     except ValueError as error:
         print(f"python -m gencaps_lib: {error}", file=sys.stderr)
         return BAD_USE
-    except (DataError, ResultError, DivergedError) as error:
+    except (DataError, ResultError, DivergedError, EngineError) as error:
         print(f"python -m gencaps_lib: {error}", file=sys.stderr)
-        return FAILED
+        return FAILURE
     except KeyboardInterrupt:
         print("python -m gencaps_lib: interrupted; finished results are kept", file=sys.stderr)
         return INTERRUPTED

@@ -13,6 +13,7 @@ from gencaps_lib.tasks import Task
 from gencaps_lib.transforms import BACKGROUND
 
 Curve = dict[int, list[float]]
+ImageMeans = dict[int, dict[str, list[float]]]
 
 
 @torch.no_grad()
@@ -63,6 +64,31 @@ def by_digit(losses: Tensor, labels: Tensor) -> Curve:
     """The mean over each digit's images of losses (M, G): digit → its curve of G values."""
     labels = labels.cpu()
     return {int(digit): losses[labels == digit].mean(0).tolist() for digit in labels.unique()}
+
+
+def image_means(losses: Tensor, labels: Tensor, task: Task) -> ImageMeans:
+    """Of each image of the held-out digits, the mean loss inside and outside their training range.
+
+    Parameters
+    ----------
+    losses : (M, G), as from `image_losses`
+    labels : (M,)
+    task : sets the grid, the range and the held-out digits
+
+    Returns
+    -------
+    digit → ``"inside"`` and ``"outside"`` → a mean for each of its images, to 5 decimals
+    """
+    sides = {"inside": task.is_inside, "outside": task.is_outside}
+    columns = {side: torch.tensor([counts(point) for point in task.grid]) for side, counts in sides.items()}
+    labels = labels.cpu()
+    return {
+        digit: {
+            side: [round(mean, 5) for mean in losses[labels == digit][:, chosen].mean(1).tolist()]
+            for side, chosen in columns.items()
+        }
+        for digit in task.held_out
+    }
 
 
 def loss_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Curve:

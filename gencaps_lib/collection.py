@@ -1,0 +1,156 @@
+"""Folders of results: all seeds of a model, decoders that were kept, and checks of what lies there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import nn
+
+from gencaps_lib.experiments import EXPERIMENTS, Experiment
+from gencaps_lib.extras import DECODER, SUFFIXES, unpack_decoder
+from gencaps_lib.files import digest
+from gencaps_lib.fingerprints import configuration, fingerprint, matches
+from gencaps_lib.seeds import Runs
+from gencaps_lib.store import FAILURE, RESULT_NAME, Result, ResultError, beside, open_result, read, result_path
+
+
+def load(folder: str | os.PathLike, experiment: str, model: str) -> Runs:
+    """All seeds' results of a model, for mean curves, means and ratios with intervals.
+
+    Raises
+    ------
+    ResultError
+        There are none, one cannot be read, they are not of one kind (profile, steps, data, code), or of another task
+        than the registry's.
+    """
+    paths = sorted(
+        (path for path in (Path(folder) / experiment / model).glob("seed*.json") if RESULT_NAME.fullmatch(path.name)),
+        key=lambda path: int(RESULT_NAME.fullmatch(path.name)["seed"]),
+    )
+    if not paths:
+        made = f"python -m gencaps_lib study {experiment} --models {model} --out {folder}"
+        raise ResultError(f"there are no results of {model} in {Path(folder) / experiment}: make them with `{made}`")
+    runs = [read(path) for path in paths]
+    registered = _registered(paths[0], runs[0])
+    for path, result in zip(paths, runs, strict=True):
+        if _kind(result) != _kind(runs[0]):
+            raise ResultError(
+                f"{paths[0]} ({runs[0].label}) and {path} ({result.label}) cannot be counted together: "
+                "delete one, and run it again"
+            )
+    if runs[0].config["task"] != configuration(registered, model)["task"]:
+        raise ResultError(f"{paths[0]} is of another task than the registry's {experiment}: delete it and run it again")
+    return Runs(tuple(runs), registered.task)
+
+
+def _kind(result: Result) -> tuple:
+    """What results must have in common to be counted together."""
+    return result.profile, result.source, result.fingerprint["config"], len(result.history)
+
+
+def _registered(path: Path, result: Result) -> Experiment:
+    """The experiment of the registry that a result is of, at its profile."""
+    registered = EXPERIMENTS.get(result.experiment)
+    if registered is None or result.model not in registered.models:
+        raise ResultError(f"{path} is of {result.experiment}, {result.model}, which the registry lacks: delete it")
+    return registered.at(result.profile)
+
+
+def load_decoder(folder: str | os.PathLike, experiment: str, model: str) -> nn.Module:
+    """The trained decoder that is kept beside the result of seed 0: latent (B, z), code (B, code_length) → image.
+
+    Raises
+    ------
+    ResultError
+        There is no such result, no decoder is kept beside it (only small ones are), or it is damaged.
+    """
+    path = result_path(folder, experiment, model, 0)
+    result, files = open_result(path)
+    kept = beside(path, DECODER)
+    if DECODER not in files:
+        raise ResultError(f"no decoder is kept beside {path}: only small ones are")
+    complaint = _damage(kept, files[DECODER])
+    if complaint:
+        raise ResultError(complaint)
+    try:
+        return unpack_decoder(_registered(path, result), model, kept.read_bytes())
+    except ValueError as error:
+        raise ResultError(f"{kept}: {error}; delete {path} and run it again") from None
+
+
+def _damage(path: Path, written: str) -> str | None:
+    """What is wrong with a file beside a result, whose digest is `written` there."""
+    try:
+        if digest(path.read_bytes()) == written:
+            return None
+        return f"{path} was changed after it was written: delete its result and run it again"
+    except OSError as error:
+        return f"cannot read {path} ({error.strerror}): delete its result and run it again"
+
+
+def faults(path: str | os.PathLike, experiment: Experiment | None = None) -> list[str]:
+    """What is wrong with a result, a line each: nothing, where it is whole, in its place, and still true.
+
+    Parameters
+    ----------
+    path : of the result
+    experiment : that it should be of, at a profile; by default the registry's, at the result's own
+    """
+    path = Path(path)
+    try:
+        result, files = open_result(path)
+        registered = _registered(path, result)
+    except ResultError as error:
+        return [str(error)]
+    complaints = [_damage(beside(path, suffix), written) for suffix, written in files.items()]
+    complaints += [
+        f"{beside(path, suffix)} does not belong to {path}: delete it"
+        for suffix in SUFFIXES
+        if suffix not in files and beside(path, suffix).exists()
+    ]
+    place = result_path("", result.experiment, result.model, result.seed)
+    if path.parts[-3:] != place.parts:
+        complaints.append(f"{path} is the result of {place}: move it there, or delete it")
+    wanted = registered if experiment is None else experiment
+    if result.profile != wanted.profile:
+        complaints.append(f"{path} was made at the {result.profile} profile, and not at {wanted.profile}")
+    elif not result.complete:
+        complaints.append(f"{path} was interrupted after {len(result.history):,} of {result.config['steps']:,} steps")
+    elif result.config["steps"] != wanted.steps:
+        complaints.append(f"{path} was trained for {result.config['steps']:,} steps, and not for {wanted.steps:,}")
+    elif not matches(result.fingerprint, fingerprint(wanted, result.model, result.seed)):
+        complaints.append(f"{path} was made by another configuration or model than today's: run it again")
+    return [complaint for complaint in complaints if complaint]
+
+
+def check(folder: str | os.PathLike) -> list[str]:
+    """What is wrong in a folder of results, a line each: stale, damaged, hand-edited and misplaced files.
+
+    Hidden files are left alone: studies keep their claims and drafts in them.
+
+    Raises
+    ------
+    ResultError
+        There is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ResultError(f"{folder} is no folder of results")
+    complaints = []
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
+        if path.is_dir() or any(part.startswith(".") for part in inner.parts):
+            continue
+        stem, _, suffix = path.name.partition(".")
+        result = path.with_name(f"{stem}.json")
+        if len(inner.parts) != 3 or not RESULT_NAME.fullmatch(result.name):
+            complaints.append(f"{path} is no result, and in no result's place: move it away")
+        elif suffix == "json":
+            complaints += faults(path)
+        elif suffix in SUFFIXES:
+            if not result.exists():
+                complaints.append(f"{path} belongs to a result that is not there: delete it")
+        elif suffix != FAILURE:
+            complaints.append(f"{path} is no result, and in no result's place: move it away")
+    return complaints

@@ -1,0 +1,153 @@
+"""Jobs: the runs that a study is made of, their order, and how it stands with each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gencaps_lib import results
+from gencaps_lib.evaluation import Curve, mean_inside, mean_outside
+from gencaps_lib.experiments import EXPERIMENTS, Experiment
+from gencaps_lib.results import Result
+from gencaps_lib.store import FAILURE
+
+DONE, MISSING, STALE, FAILED, ELSEWHERE = "done", "missing", "stale", "failed", "elsewhere"
+
+
+class Job(NamedTuple):
+    """One run of a study, as plain data."""
+
+    experiment: str
+    model: str
+    seed: int
+    profile: str
+
+    @property
+    def entry(self) -> Experiment:
+        """The experiment of the registry, at the job's profile."""
+        return EXPERIMENTS[self.experiment].at(self.profile)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Everything that determines the run but its seed."""
+        return results.configuration(self.entry, self.model)
+
+    def path(self, folder: str | os.PathLike) -> Path:
+        """Where the result lies."""
+        return results.result_path(folder, self.experiment, self.model, self.seed)
+
+    def __str__(self) -> str:
+        return f"{self.experiment}, {self.model}, seed {self.seed}"
+
+
+def plan(
+    profile: str,
+    experiments: Sequence[str] = (),
+    models: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+) -> list[Job]:
+    """The jobs of a study, in their order: every model of every experiment has one seed before any has two.
+
+    Parameters
+    ----------
+    profile : of all runs
+    experiments : names, all of the registry by default
+    models : names, all of each experiment by default
+    seeds : each experiment's own by default
+
+    Raises
+    ------
+    ValueError
+        An unknown experiment, or a model that none of the experiments has.
+    """
+    for name in experiments:
+        if name not in EXPERIMENTS:
+            raise ValueError(f"unknown experiment {name!r}: choose one of {', '.join(EXPERIMENTS)}")
+    entries = [EXPERIMENTS[name].at(profile) for name in dict.fromkeys(experiments or EXPERIMENTS)]
+    known = list(dict.fromkeys(model for entry in entries for model in entry.models))
+    for name in models:
+        if name not in known:
+            raise ValueError(f"unknown model {name!r}: choose one of {', '.join(known)}")
+    jobs = {
+        Job(entry.name, model, seed, profile): place
+        for entry in entries
+        for model in entry.models
+        if not models or model in models
+        for place, seed in enumerate(dict.fromkeys(entry.seeds if seeds is None else seeds))
+    }
+    return sorted(jobs, key=jobs.__getitem__)  # stable: the first seed of each, then the second
+
+
+@dataclass(frozen=True)
+class State:
+    """How it stands with a job.
+
+    Attributes
+    ----------
+    kind : ``"done"``, ``"missing"``, ``"stale"``, ``"failed"``, or ``"elsewhere"``: another study is at it
+    note : why
+    seconds : that it took, of a job that is done
+    curves : of a job that is done
+    """
+
+    kind: str
+    note: str = ""
+    seconds: float = 0.0
+    curves: Curve = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, result: Result) -> State:
+        """The state of a job with this result."""
+        return cls(DONE, seconds=result.seconds, curves=result.curves)
+
+
+def look(job: Job, folder: str | os.PathLike) -> State:
+    """How it stands with a job, from what lies in the folder."""
+    path = job.path(folder)
+    if path.exists():
+        faults = results.faults(path, job.entry)
+        return State(STALE, faults[0]) if faults else State.of(results.read(path))
+    try:
+        failure = json.loads(results.beside(path, FAILURE).read_text(encoding="utf-8"))
+        # What failed at another profile, or before the configuration changed, may well work now.
+        if (failure["profile"], failure["config"]) == (job.profile, job.configuration):
+            return State(FAILED, failure["reason"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # there is no record, or none that can be read
+    return State(MISSING)
+
+
+def table(states: Mapping[Job, State]) -> list[str]:
+    """How a study stands, a line for each model: the seeds that are there, and the held-out digits' mean losses.
+
+    Losses are means over those seeds and the held-out digits (of a classifier: rates of error), inside and outside the
+    digits' training range; the ratio is the one mean over the other.
+    """
+    models = list(dict.fromkeys((job.experiment, job.model) for job in states))
+    rows = [("experiment", "model", "seeds", "inside", "outside", "ratio", "")]
+    for experiment, model in models:
+        mine = {job: state for job, state in states.items() if job[:2] == (experiment, model)}
+        task = next(iter(mine)).entry.task
+        curves = [state.curves[digit] for state in mine.values() if state.kind == DONE for digit in task.held_out]
+        scores = [sum(mean(curve, task) for curve in curves) / max(len(curves), 1) for mean in _MEANS]
+        numbers = [f"{score:.4f}" for score in scores] if curves else ["", ""]
+        ratio = f"{scores[1] / scores[0]:.2f}" if scores[0] else ""
+        kinds = [state.kind for state in mine.values()]
+        notes = ", ".join(
+            f"{kinds.count(kind)} {kind}" for kind in (MISSING, STALE, FAILED, ELSEWHERE) if kind in kinds
+        )
+        rows.append((experiment, model, f"{kinds.count(DONE)}/{len(kinds)}", *numbers, ratio, notes))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(_cell(*entry) for entry in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+
+
+_MEANS = (mean_inside, mean_outside)
+
+
+def _cell(column: int, entry: tuple[str, int]) -> str:
+    text, width = entry
+    return text.rjust(width) if 2 <= column <= 5 else text.ljust(width)  # numbers to the right

@@ -1,0 +1,158 @@
+"""Result files: one JSON file for each run, written whole or not at all, with a digest of what is in it.
+
+A result lies at ``<folder>/<experiment>/<model>/seed<k>.json``. Files beside it belong to it: ``seed<k>.gallery.npz``,
+what the model draws, and for small models ``seed<k>.decoder.safetensors``, see `extras`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gencaps_lib.evaluation import Curve, ImageMeans
+from gencaps_lib.extras import SUFFIXES
+from gencaps_lib.files import digest, write_whole
+
+RESULT_NAME = re.compile(r"seed(?P<seed>\d+)\.json")
+FAILURE = "failed.json"  # suffix of the file that says why a run of a study failed
+
+
+class ResultError(RuntimeError):
+    """A result that cannot be read or written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run.
+
+    Attributes
+    ----------
+    experiment, model, seed, profile, source : what was run, and on which data
+    config : everything that determines the run, as plain data
+    grid : points of the evaluation, in `unit`
+    curves : per digit, the loss at each point; a classifier's error rate
+    images : per held-out digit, each judged image's mean loss ``"inside"`` and ``"outside"`` the range its digit was
+        trained on; empty for a classifier
+    history : loss of each training step
+    seconds : wall time of the training
+    machine : device, versions and commit
+    fingerprint : of the model, see `fingerprint`
+    """
+
+    experiment: str
+    model: str
+    seed: int
+    profile: str
+    source: str
+    config: dict[str, Any]
+    unit: str
+    grid: list[float]
+    curves: Curve
+    images: ImageMeans
+    history: list[float]
+    seconds: float
+    machine: dict[str, str]
+    fingerprint: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """Data, profile, steps and seed: what must be said beside a number from this run."""
+        return f"{self.source}, {self.profile} profile, {len(self.history):,} steps, seed {self.seed}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the training ran to its end, and was not interrupted."""
+        return len(self.history) == self.config["steps"]
+
+
+def result_path(folder: str | os.PathLike, experiment: str, model: str, seed: int) -> Path:
+    """Where a run's result lies under `folder`."""
+    return Path(folder) / experiment / model / f"seed{seed}.json"
+
+
+def write(
+    result: Result,
+    folder: str | os.PathLike,
+    force: bool = False,
+    extras: Mapping[str, bytes] = MappingProxyType({}),
+) -> Path:
+    """Write a result with the files that belong to it, whole or not at all, and return its path.
+
+    Parameters
+    ----------
+    result : to write
+    folder : of all results
+    force : replace a result that is there
+    extras : content of the files beside it by suffix, see `extras.extras`
+
+    Raises
+    ------
+    ResultError
+        There is one already and `force` is false, or the folder cannot be written.
+    """
+    path = result_path(folder, result.experiment, result.model, result.seed)
+    check_free(path, force)
+    # Through JSON once, so that the digest is of what a reader gets.
+    content = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
+    content["files"] = {suffix: digest(data) for suffix, data in extras.items()}
+    content["digest"] = _digest(content)
+    text = json.dumps(content, indent=1) + "\n"
+    try:
+        write_whole(path, text.encode(), {beside(path, suffix): extras.get(suffix) for suffix in SUFFIXES})
+    except OSError as error:
+        raise ResultError(f"cannot write {path} ({error.strerror}): free the disk, or name another folder") from None
+    return path
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Where a file lies that belongs to the result at `path`."""
+    return path.with_name(f"{path.stem}.{suffix}")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """The digest of a result's content, whatever the order and the layout of its file."""
+    return digest(json.dumps(content, sort_keys=True).encode())
+
+
+def check_free(path: Path, force: bool = False) -> None:
+    """Raise a ResultError if a result would overwrite `path` without leave, or can't be a file there."""
+    if path.is_dir():
+        raise ResultError(f"{path} is a folder, and a result is a file: move the folder away, or name another")
+    if path.exists() and not force:
+        raise ResultError(f"{path} is there already: pass --force (force=True) to run it again and replace it")
+
+
+def read(path: str | os.PathLike) -> Result:
+    """Read one result.
+
+    Raises
+    ------
+    ResultError
+        The file is missing, is not JSON, is no result, or was changed after it was written.
+    """
+    return open_result(Path(path))[0]
+
+
+def open_result(path: Path) -> tuple[Result, dict[str, str]]:
+    """A result, and the digests of the files beside it by suffix."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        written, found = content.pop("digest"), _digest(content)
+        files = content.pop("files")
+        for name in ("curves", "images"):
+            content[name] = {int(digit): entry for digit, entry in content[name].items()}
+        result = Result(**content)
+    except OSError as error:
+        raise ResultError(f"cannot read {path} ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResultError(f"{path} is not a result of gencaps_lib ({error}): delete it and run it again") from None
+    if written != found:
+        raise ResultError(f"{path} was changed after it was written: delete it and run it again")
+    return result, files
