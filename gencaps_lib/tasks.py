@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -156,13 +157,13 @@ class Task:
             raise ValueError(f"seen needs a (low, high) for each of the ten digits; got {len(self.seen)}")
         if any(low > high for low, high in self.seen):
             raise ValueError("every training range in seen must run from low to high")
+        object.__setattr__(self, "seen", tuple((low, high) for low, high in self.seen))
         sizes = {name: MappingProxyType(dict(size)) for name, size in self.sizes.items()}
         object.__setattr__(self, "sizes", MappingProxyType(sizes))
 
     def sample(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw a training value for each label (B,): (B, dimensions), uniform in the digit's range."""
-        ranges = torch.tensor(self.seen, dtype=torch.float32, device=labels.device)
-        low, high = ranges[labels].unbind(1)
+        low, high = _ranges(self.seen, labels.device)[labels].unbind(1)
         return self.transform.draw(low, high, generator)
 
     def target(self, images: Tensor, values: Tensor) -> Tensor:
@@ -195,6 +196,12 @@ class Task:
         """Which points count as in and as out of the held-out digits' range, in words."""
         low, high = self.inside
         return f"in range: {low:g} … {high:g}, out of range: from ±{self.outside:g} {self.transform.unit}"
+
+
+@cache
+def _ranges(seen: tuple[tuple[float, float], ...], device: torch.device) -> Tensor:
+    """The ranges (10, 2) on a device. They are put there once: a captured CUDA step can copy nothing from Python."""
+    return torch.tensor(seen, dtype=torch.float32, device=device)
 
 
 def training_ranges(

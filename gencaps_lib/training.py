@@ -8,10 +8,12 @@ Smith, Topin (2019), "Super-Convergence": the one-cycle schedule of short runs.
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -26,6 +28,7 @@ from gencaps_lib.data import Digits
 from gencaps_lib.tasks import Task
 
 SCHEDULES = ("constant", "one-cycle")
+WARM_UP = 3  # steps made one kernel at a time before a step is captured: libraries and optimisers set themselves up
 
 
 class ReferenceRMSprop(torch.optim.Optimizer):
@@ -39,12 +42,14 @@ class ReferenceRMSprop(torch.optim.Optimizer):
     Parameters
     ----------
     params : parameters to train
-    lr : learning rate η
+    lr : learning rate η; a tensor of one number on the parameters' device can be changed between replays of a graph
     decay : ρ
     eps : ε
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 1e-3, decay: float = 0.9, eps: float = 1e-10) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], lr: float | Tensor = 1e-3, decay: float = 0.9, eps: float = 1e-10
+    ) -> None:
         super().__init__(params, {"lr": lr, "decay": decay, "eps": eps})
 
     @torch.no_grad()
@@ -63,7 +68,11 @@ class ReferenceRMSprop(torch.optim.Optimizer):
             torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - group["decay"])
             scales = torch._foreach_add(mean_squares, group["eps"])
             torch._foreach_sqrt_(scales)
-            torch._foreach_addcdiv_(parameters, gradients, scales, -group["lr"])
+            if isinstance(group["lr"], Tensor):
+                torch._foreach_div_(scales, -group["lr"])
+                torch._foreach_addcdiv_(parameters, gradients, scales)
+            else:
+                torch._foreach_addcdiv_(parameters, gradients, scales, -group["lr"])
 
 
 @dataclass(frozen=True)
@@ -100,18 +109,39 @@ class Optimiser:
                 return kind
         raise ValueError(f"unknown optimiser {self.name!r}: it is neither 'reference-rmsprop' nor one of torch.optim")
 
-    def make(
-        self, parameters: Iterable[Tensor], steps: int
-    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
-        """The optimiser and, unless the schedule is constant, the scheduler to step after it."""
-        optimiser = self.kind()(parameters, lr=self.lr, **self.options)
+    def make(self, parameters: Iterable[Tensor], device: str | torch.device = "cpu") -> torch.optim.Optimizer:
+        """The optimiser of parameters on a device; on CUDA, where it knows how, fused and fit to be captured.
+
+        There, unless the schedule is constant, its learning rate is a tensor: a captured step can change it.
+        """
+        kind, lr, options = self.kind(), self.lr, dict(self.options)
+        if torch.device(device).type == "cuda":
+            if "capturable" in inspect.signature(kind).parameters:
+                options.setdefault("capturable", True)
+            if issubclass(kind, (torch.optim.Adam, torch.optim.SGD)) and "foreach" not in options:
+                options.setdefault("fused", True)
+            if self.schedule != "constant":
+                lr = torch.tensor(lr, device=device)
+        return kind(parameters, lr=lr, **options)
+
+    def rates(self, steps: int) -> list[float]:
+        """The learning rate of each step.
+
+        The one-cycle schedule climbs to `lr` in the first fifth and falls to almost nothing at the last step, each
+        along half a cosine; it is ``torch.optim.lr_scheduler.OneCycleLR``, number by number, over one step more. The
+        momentum is left alone.
+        """
         if self.schedule == "constant":
-            return optimiser, None
-        # The momentum is left alone: only the learning rate follows the cycle.
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, max_lr=self.lr, total_steps=steps + 1, pct_start=0.2, cycle_momentum=False
-        )
-        return optimiser, scheduler
+            return [self.lr] * steps
+        first, last = self.lr / 25, self.lr / 25 / 1e4
+        top = 0.2 * (steps + 1) - 1  # the step at which the rate is highest
+        rates = []
+        for step in range(steps):
+            climbs = 0 < top >= step
+            start, end = (first, self.lr) if climbs else (self.lr, last)
+            way = step / top if climbs else (step - top) / (steps - top)
+            rates.append(end + (start - end) / 2 * (math.cos(math.pi * way) + 1))
+        return rates
 
 
 REFERENCE = Optimiser()
@@ -171,21 +201,136 @@ def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]
     return loss, loss.detach()
 
 
-def _train_rival(
-    model: nn.Module,
-    rival: nn.Module,
-    adapt: torch.optim.Optimizer,
-    digits: Digits,
-    batch: int,
-    generator: torch.Generator,
-) -> None:
-    """Train the model's rival, a critic, for the steps that it wants before each step of the model."""
-    for _ in range(rival.steps):
-        adapt.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            latent = model.encode(draw_digits(digits, batch, generator)[0])
-        rival.loss(latent, generator).backward()
-        adapt.step()
+class Trainer:
+    """A model's training, step by step.
+
+    Everything in a step happens on the digits' device, and nothing in it depends on a number that Python would have to
+    wait for: on CUDA a step can be captured as a graph and replayed.
+
+    Takes the arguments of `fit`; `steps` is the number that will be made. A model with a ``prepare`` is prepared.
+
+    Attributes
+    ----------
+    losses : (steps,), the loss of each step made; a loss that is not finite stands in place of what a model records
+    made : (1,) int64, the number of steps made
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        digits: Digits,
+        steps: int,
+        seed: int = 0,
+        optimiser: Optimiser = REFERENCE,
+        batch: int = 128,
+    ) -> None:
+        self.model, self.task, self.digits, self.batch = model, task, digits, batch
+        self.device = digits.images.device
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        if hasattr(model, "prepare"):
+            model.prepare(self.generator)
+        self.objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
+        own = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and not name.startswith("rival.")
+        ]
+        self.adapt = optimiser.make(own, self.device)
+        self.rates = None
+        if optimiser.schedule != "constant":
+            self.rates = torch.tensor(optimiser.rates(steps), dtype=torch.float64, device=self.device)
+        self.rival = getattr(model, "rival", None)
+        if self.rival is not None:
+            self.adapt_rival = replace(optimiser, schedule="constant").make(self.rival.parameters(), self.device)
+        self.losses = torch.zeros(steps, device=self.device)
+        self.made = torch.zeros(1, dtype=torch.int64, device=self.device)
+
+    def step(self) -> None:
+        """Draw a batch, transform it, and make one step of the optimiser, after those of the model's rival.
+
+        Raises
+        ------
+        DivergedError
+            On the CPU, before the model is changed: the loss is not finite.
+        """
+        if self.rival is not None:
+            self._train_rival()
+        self.adapt.zero_grad(set_to_none=True)
+        loss, seen = self.objective(draw_batch(self.task, self.digits, self.batch, self.generator))
+        if self.device.type == "cpu" and not math.isfinite(loss.item()):
+            raise DivergedError(int(self.made), self.losses[: int(self.made)].tolist())
+        loss.backward()
+        self._set_rate()
+        self.adapt.step()
+        loss = loss.detach()
+        recorded = torch.where(loss.isfinite(), seen, loss).to(self.losses.dtype)
+        self.losses.index_copy_(0, self.made, recorded[None])
+        self.made += 1
+
+    def _train_rival(self) -> None:
+        """Train the model's rival, a critic, for the steps that it wants before each step of the model."""
+        for _ in range(self.rival.steps):
+            self.adapt_rival.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                latent = self.model.encode(draw_digits(self.digits, self.batch, self.generator)[0])
+            self.rival.loss(latent, self.generator).backward()
+            self.adapt_rival.step()
+
+    def _set_rate(self) -> None:
+        if self.rates is None:
+            return
+        rate = self.rates.index_select(0, self.made)[0]
+        for group in self.adapt.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].copy_(rate)
+            else:
+                group["lr"] = rate.item()
+
+    def capture(self) -> Callable[[], None]:
+        """Capture a step as a CUDA graph, without making it, and return what replays it.
+
+        To be called after some steps, in the `side_stream` that they were made in. A replayed step runs no Python:
+        hooks of the model are not called. Where a step cannot be captured, a warning says so, and `step` is returned.
+        """
+        self.forget_gradients()
+        state = self.generator.get_state()
+        graph = torch.cuda.CUDAGraph()
+        with warnings.catch_warnings():
+            # From 2.12 or so on, PyTorch finds the generator by itself, and warns who names it.
+            warnings.simplefilter("ignore")
+            graph.register_generator_state(self.generator)
+        try:
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(self.device)):
+                self.step()
+        except RuntimeError as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            warnings.warn(f"training goes on without a CUDA graph, slower: a step cannot be captured ({reason})")
+            # A capture that broke leaves its generator unusable.
+            self.generator = torch.Generator(self.device)
+            self.generator.set_state(state)
+            return self.step
+        return graph.replay
+
+    def forget_gradients(self) -> None:
+        """Free the gradients' memory."""
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+
+@contextmanager
+def side_stream(device: torch.device) -> Iterator[None]:
+    """Run what is inside on a CUDA stream of its own, which captures need; on the CPU, as ever."""
+    if device.type != "cuda":
+        yield
+        return
+    outer, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    side.wait_stream(outer)
+    try:
+        with torch.cuda.stream(side):
+            yield
+    finally:
+        outer.wait_stream(side)
 
 
 def fit(
@@ -197,6 +342,7 @@ def fit(
     optimiser: Optimiser = REFERENCE,
     batch: int = 128,
     progress: bool = True,
+    capture: bool | None = None,
 ) -> list[float]:
     """Train a model in place to transform digits.
 
@@ -218,6 +364,7 @@ def fit(
     optimiser : how to optimise
     batch : images in a batch, drawn with replacement
     progress : show a bar with the running loss (``TQDM_DISABLE=1`` hides every bar)
+    capture : on CUDA, capture a step once and replay it as a whole, see `Trainer.capture`; by default, done there
 
     Returns
     -------
@@ -226,7 +373,7 @@ def fit(
     Raises
     ------
     ValueError
-        Steps or batch below 1, or no digits.
+        Steps or batch below 1, no digits, or a capture asked for on another device than CUDA.
     DivergedError
         A loss that is not finite; it names the step.
     """
@@ -236,52 +383,37 @@ def fit(
     if len(digits) == 0:
         raise ValueError("there are no digits to train on")
     device = digits.images.device
-    generator = torch.Generator(device).manual_seed(seed)
-    if hasattr(model, "prepare"):
-        model.prepare(generator)
-    rival = getattr(model, "rival", None)
-    own = [
-        parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and not name.startswith("rival.")
-    ]
-    adapt, scheduler = optimiser.make(own, steps)
-    adapt_rival = None if rival is None else replace(optimiser, schedule="constant").make(rival.parameters(), steps)[0]
-    objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
-
-    losses = torch.zeros(steps, device=device)
+    if capture and device.type != "cuda":
+        raise ValueError(f"only a step on CUDA can be captured: leave capture out; the digits are on {device}")
+    captures = device.type == "cuda" if capture is None else capture
+    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch)
+    advance = trainer.step
     # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
     look_every = 1 if device.type == "cpu" else 100
-    done = 0
     model.train()
     # In notebooks tqdm does not look at its own environment variable.
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
     bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
     try:
-        with bar:
+        with bar, side_stream(device):
             for step in range(steps):
-                if adapt_rival is not None:
-                    _train_rival(model, rival, adapt_rival, digits, batch, generator)
-                loss, seen = objective(draw_batch(task, digits, batch, generator))
-                if step % look_every == 0 and not math.isfinite(loss.item()):
-                    losses[step] = loss.detach()
-                    done = step + 1
-                    break
-                adapt.zero_grad(set_to_none=True)
-                loss.backward()
-                adapt.step()
-                if scheduler is not None:
-                    scheduler.step()
-                losses[step] = seen
-                done = step + 1
+                if captures and step == WARM_UP:
+                    advance = trainer.capture()
+                advance()
                 bar.update()
-                if step % (10 * look_every) == 0:
-                    bar.set_postfix(loss=f"{seen.item():.4f}", refresh=False)
+                if step % look_every == 0:
+                    loss = trainer.losses[step].item()
+                    if not math.isfinite(loss):
+                        break
+                    if step % (10 * look_every) == 0:
+                        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
     except KeyboardInterrupt:
+        done = int(trainer.made)
         warnings.warn(f"interrupted: the model keeps what it learned in {done} of {steps} steps", stacklevel=2)
     finally:
+        trainer.forget_gradients()
         model.eval()
-    history = losses[:done].tolist()
+    history = trainer.losses[: int(trainer.made)].tolist()
     for step, value in enumerate(history):
         if not math.isfinite(value):
             raise DivergedError(step, history[:step])

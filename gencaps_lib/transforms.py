@@ -89,28 +89,32 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
         radians = radians.expand(count)
     if radians.shape != (count,):
         raise ValueError(f"degrees must have shape ({count},) or be one number; got {tuple(radians.shape)}")
-    cos = radians.cos()[:, None, None]
-    sin = radians.sin()[:, None, None]
-    y = torch.arange(height, dtype=torch.float64, device=images.device)[:, None] + 0.5 - height / 2
+    cos, sin = radians.cos()[:, None], radians.sin()[:, None]  # (B,1)
+    y = torch.arange(height, dtype=torch.float64, device=images.device) + 0.5 - height / 2
     x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5 - width / 2
     # Where in the source each pixel of the result comes from; rows run downwards.
-    source_x = cos * x - sin * y + width / 2  # (B,H,W)
-    source_y = sin * x + cos * y + height / 2
+    source_x = (cos * x + width / 2)[:, None, :] - (sin * y)[:, :, None]  # (B,H,W)
+    source_y = (sin * x + height / 2)[:, None, :] + (cos * y)[:, :, None]
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
-    source_x, source_y = source_x - 0.5, source_y - 0.5
+    # The four pixels around each place are gathered from one flat row of all images, each with its edge repeated once
+    # around it: three of them lie at fixed distances behind the first.
+    line = width + 2
+    pixels = F.pad(images, (1, 1, 1, 1), mode="replicate").flatten()
+    source_x, source_y = source_x.add_(0.5), source_y.add_(0.5)
     left, top = source_x.floor(), source_y.floor()
     right_share = (source_x - left).to(images.dtype)
     low_share = (source_y - top).to(images.dtype)
-    left, top = left.long(), top.long()
-    batch = torch.arange(count, device=images.device)[:, None, None]
+    image = torch.arange(count, device=images.device)[:, None, None] * ((height + 2) * line)
+    first = left.add_(top, alpha=line).long().add_(image)
+    # What comes from outside is overwritten below, but must point somewhere.
+    first = first.clamp_(0, len(pixels) - line - 2).flatten()
 
-    def pixel(row: Tensor, column: Tensor) -> Tensor:
-        return images[batch, 0, row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    def pixel(distance: int) -> Tensor:
+        return pixels[distance:].index_select(0, first).view(inside.shape)
 
-    upper = torch.lerp(pixel(top, left), pixel(top, left + 1), right_share)
-    lower = torch.lerp(pixel(top + 1, left), pixel(top + 1, left + 1), right_share)
-    rotated = torch.lerp(upper, lower, low_share)
-    return rotated.where(inside, torch.full_like(rotated, BACKGROUND)).unsqueeze(1)
+    upper = torch.lerp(pixel(0), pixel(1), right_share)
+    lower = torch.lerp(pixel(line), pixel(line + 1), right_share)
+    return torch.lerp(upper, lower, low_share).masked_fill(~inside, BACKGROUND).unsqueeze(1)
 
 
 def check_images(images: Tensor) -> None:

@@ -1,6 +1,7 @@
 """The training loop and the reference's optimiser."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from gencaps_lib import training
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build
-from gencaps_lib.training import DivergedError, Optimiser, ReferenceRMSprop, draw_batch, fit
+from gencaps_lib.training import DivergedError, Optimiser, ReferenceRMSprop, Trainer, draw_batch, fit
 
 ADAM = Optimiser("adam", 3e-3, "one-cycle")
 
@@ -29,31 +30,139 @@ def test_reference_rmsprop_by_hand():
 
 def test_reference_settings():
     experiment = EXPERIMENTS["shift-transfer"]
-    optimiser, scheduler = experiment.optimiser("autoencoder").make([torch.nn.Parameter(torch.zeros(1))], 10)
+    optimiser = experiment.optimiser("autoencoder").make([torch.nn.Parameter(torch.zeros(1))])
     assert isinstance(optimiser, ReferenceRMSprop)
     assert optimiser.defaults == {"lr": 1e-3, "decay": 0.9, "eps": 1e-10}
-    assert scheduler is None
+    assert experiment.optimiser("autoencoder").rates(10) == [1e-3] * 10
     assert (experiment.steps, experiment.batch) == (100_000, 128)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("SGD", torch.optim.SGD)])
 def test_any_torch_optimiser_by_name(name, kind):
-    optimiser, _ = Optimiser(name, 0.1, options={"weight_decay": 0.5}).make([torch.nn.Parameter(torch.zeros(1))], 10)
+    optimiser = Optimiser(name, 0.1, options={"weight_decay": 0.5}).make([torch.nn.Parameter(torch.zeros(1))])
     assert type(optimiser) is kind
     assert optimiser.defaults["weight_decay"] == 0.5
 
 
 def test_one_cycle_warms_up_and_decays():
-    optimiser, scheduler = ADAM.make([torch.nn.Parameter(torch.zeros(1))], 100)
-    rates = []
-    for _ in range(100):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        scheduler.step()
+    rates = ADAM.rates(100)
     assert max(rates) == pytest.approx(3e-3, rel=1e-3)
     assert 15 <= rates.index(max(rates)) <= 25
     assert rates[0] < 3e-4
     assert rates[-1] < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 100, 1203])
+def test_one_cycle_is_torch_schedule_number_by_number(steps):
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=3e-3, total_steps=steps + 1, pct_start=0.2, cycle_momentum=False
+    )
+    expected = []
+    for _ in range(steps):
+        expected.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    assert ADAM.rates(steps) == expected
+
+
+def test_one_cycle_of_four_steps_starts_at_its_top():
+    # The climb is no step long, and torch's scheduler divides by that.
+    assert ADAM.rates(4)[0] == pytest.approx(3e-3)
+    assert sorted(ADAM.rates(4), reverse=True) == ADAM.rates(4)
+
+
+def test_a_step_uses_its_own_rate(task, digits):
+    trainer = Trainer(build("autoencoder", task), task, digits, 5, optimiser=ADAM, batch=4)
+    used = []
+    trainer.adapt.register_step_pre_hook(lambda optimiser, *_: used.append(optimiser.param_groups[0]["lr"]))
+    for _ in range(5):
+        trainer.step()
+    assert used == ADAM.rates(5)
+
+
+def test_reference_rmsprop_takes_a_tensor_as_rate(generator):
+    start = torch.randn(50, generator=generator, dtype=torch.float64)
+    one, other = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    by_number, by_tensor = ReferenceRMSprop([one], 0.1), ReferenceRMSprop([other], torch.tensor(0.1))
+    for rate in (0.1, 0.5, 0.02):
+        by_number.param_groups[0]["lr"] = rate
+        by_tensor.param_groups[0]["lr"].copy_(torch.tensor(rate, dtype=torch.float64))
+        for weight, optimiser in ((one, by_number), (other, by_tensor)):
+            optimiser.zero_grad()
+            (weight**4).sum().backward()
+            optimiser.step()
+    assert torch.allclose(one, other, rtol=1e-6)  # the tensor holds the rate in single precision
+    assert (one - start).abs().mean() > 0.1
+
+
+def test_a_rate_in_a_tensor_is_set_in_place(task, digits):
+    """As on CUDA, where a captured step knows nothing but the tensor."""
+    trainer = Trainer(build("autoencoder", task), task, digits, 5, optimiser=ADAM, batch=4)
+    rate = trainer.adapt.param_groups[0]["lr"] = torch.zeros(())
+    used = []
+    trainer.adapt.register_step_pre_hook(lambda *_: used.append(rate.item()))
+    for _ in range(5):
+        trainer.step()
+    assert used == pytest.approx(ADAM.rates(5))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "adversarial-autoencoder"])
+def test_a_step_records_its_loss_once(name, task, digits):
+    expected = fit(build(name, task), task, digits, 4, batch=8, progress=False)
+    trainer = Trainer(build(name, task), task, digits, 6, batch=8)
+    for made in range(4):
+        assert trainer.made.item() == made
+        assert (trainer.losses[made:] == 0).all()
+        trainer.step()
+    assert trainer.losses.tolist() == [*expected, 0, 0]
+
+
+# What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a
+# schedule, with rotations, and with labels.
+STEPS = [
+    ("shift-transfer", "autoencoder", Optimiser()),
+    ("shift-transfer", "continuous-capsules", ADAM),
+    ("shift-transfer", "continuous-capsules", Optimiser(schedule="one-cycle")),
+    ("shift-extrapolation", "learned-addresses-pretrained", Optimiser("sgd", 1e-2, "one-cycle")),
+    ("rotation-transfer", "adversarial-autoencoder", Optimiser("adam", 1e-3)),
+    ("rotation-transfer", "digit-capsules", ADAM),
+    ("rotation-range", "capsnet", ADAM),
+    ("rotation-range", "plain-classifier", Optimiser("adamw", 1e-3, "one-cycle")),
+]
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine; the CPU makes the same step")
+
+
+@NO_GPU
+@pytest.mark.parametrize(("name", "model", "optimiser"), STEPS)
+def test_a_captured_step_is_the_eager_one(name, model, optimiser, digits):
+    experiment = EXPERIMENTS[name].at("smoke")
+    train = digits.of(*experiment.task.digits).to("cuda")
+    histories, weights = [], []
+    for capture in (False, True):
+        built = experiment.build(model).to("cuda", memory_format=torch.channels_last)
+        options = {"optimiser": optimiser, "batch": 32, "progress": False, "capture": capture}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a step that cannot be captured
+            histories.append(fit(built, experiment.task, train, 30, **options))
+        weights.append(torch.cat([parameter.flatten() for parameter in built.parameters()]))
+    # The same batches and rates; sums on a GPU may differ in their order.
+    assert len(histories[1]) == 30
+    assert len(set(histories[1])) == 30
+    assert histories[1] == pytest.approx(histories[0], rel=1e-2)
+    assert torch.allclose(*weights, atol=1e-2)
+
+
+@NO_GPU
+def test_a_step_that_cannot_be_captured_is_made_without_a_graph(task, digits):
+    model = build("autoencoder", task).cuda()
+    seen = []
+    model.register_forward_hook(lambda module, inputs, output: seen.append(output.mean().item()))
+    with pytest.warns(UserWarning, match="without a CUDA graph"):
+        history = fit(model, task, digits.to("cuda"), 10, batch=8, progress=False)
+    expected = fit(build("autoencoder", task).cuda(), task, digits.to("cuda"), 10, batch=8, progress=False)
+    assert history == pytest.approx(expected, rel=1e-3)
+    assert len(seen) >= 10
 
 
 def test_it_learns(task, digits):
@@ -190,6 +299,7 @@ def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
         (lambda model, task, digits: fit(model, task, digits, 1.5), "steps must be"),
         (lambda model, task, digits: fit(model, task, digits, 1, batch=0), "batch must be"),
         (lambda model, task, digits: fit(model, task, digits.first(0), 1), "no digits"),
+        (lambda model, task, digits: fit(model, task, digits, 1, capture=True), "only a step on CUDA"),
         (lambda model, task, digits: Optimiser("adamant"), "unknown optimiser"),
         (lambda model, task, digits: Optimiser(schedule="cosine"), "unknown schedule"),
         (lambda model, task, digits: Optimiser(lr=-1.0), "learning rate"),
