@@ -6,14 +6,17 @@ from types import ModuleType
 __version__ = "0.1.0"
 _MODULES = (
     "adversarial",
+    "affine",
     "autoencoder",
     "capsnet",
     "capsules",
+    "composed",
     "data",
     "decoders",
     "evaluation",
     "experiments",
     "figures",
+    "judging",
     "learned_addresses",
     "models",
     "results",
@@ -21,6 +24,7 @@ _MODULES = (
     "tasks",
     "training",
     "transforms",
+    "warps",
 )
 
 

@@ -34,14 +34,22 @@ class Painter(nn.Sequential):
 
 
 class Decoder(nn.Module):
-    """A decoder: ``maps(latent, code)``, which each model has its own way of computing, and a painter."""
+    """A decoder: ``maps(latent, code)``, which each model has its own way of computing, and a painter.
 
-    def __init__(self, side: int, channels: int, maps: int, nonlinearity: str) -> None:
+    Parameters
+    ----------
+    side : side of the image, a multiple of `stride`
+    paint : maps (B, C, S, S) → image (B, 1, side, side)
+    """
+
+    stride = 4  # pixels of the image that a cell of the maps is long
+
+    def __init__(self, side: int, paint: nn.Module) -> None:
         super().__init__()
-        if side % 4:
-            raise ValueError(f"the image's side must be a multiple of 4, for the painter doubles it twice; got {side}")
-        self.size = side // 4  # side S of the feature maps
-        self.paint = Painter(channels, maps, nonlinearity)
+        if side % self.stride:
+            raise ValueError(f"the image's side must be a multiple of {self.stride}, a cell of the maps; got {side}")
+        self.size = side // self.stride  # side S of the feature maps
+        self.paint = paint
 
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
         """Feature maps (B, C, S, S) for latent (B, z) and code (B, code_length)."""
@@ -54,7 +62,7 @@ class Decoder(nn.Module):
         """What is to be done once, before training: nothing, for most."""
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
-        """The image (B, 1, 4S, 4S)."""
+        """The image (B, 1, side, side)."""
         return self.paint(self.maps(latent, code))
 
 
@@ -80,7 +88,7 @@ class ConvDecoder(Decoder):
         hidden: int = 1024,
         nonlinearity: str = "relu",
     ) -> None:
-        super().__init__(side, channels, maps, nonlinearity)
+        super().__init__(side, Painter(channels, maps, nonlinearity))
         self.dense = nn.Sequential(
             nn.Linear(z + code_length, hidden),
             nn.ReLU(),
@@ -127,7 +135,7 @@ class ContinuousCapsules(CapsuleDecoder):
         capsules: int = 128,
         nonlinearity: str = "leaky-relu",
     ) -> None:
-        super().__init__(side, channels, maps, nonlinearity)
+        super().__init__(side, Painter(channels, maps, nonlinearity))
         self.dense = nn.Sequential(nn.Linear(z + code_length, hidden), nn.ReLU())
         self.address = nn.Sequential(nn.Linear(hidden, capsules * 2), nn.Unflatten(1, (capsules, 2)))
         self.activation = nn.Sequential(
@@ -188,7 +196,7 @@ class DigitCapsules(CapsuleDecoder):
         parents: int = 10,
         nonlinearity: str = "relu",
     ) -> None:
-        super().__init__(side, channels, maps, nonlinearity)
+        super().__init__(side, Painter(channels, maps, nonlinearity))
         if z <= parents:
             raise ValueError(f"z must exceed the number of primary capsules, {parents}; got {z}")
         self.parents = parents

@@ -13,8 +13,9 @@ from gencaps_lib.capsnet import CLASSIFIERS, error_curve
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, loss_curve
 from gencaps_lib.models import build, count_parameters
-from gencaps_lib.tasks import RawRotation, Rotation, Shift, Task, training_ranges
+from gencaps_lib.tasks import RawRotation, Rotation, Shift, Task, Transform, training_ranges
 from gencaps_lib.training import REFERENCE, Optimiser
+from gencaps_lib.warps import RotationAndShift, Scale, Shear
 
 PROFILES = {
     "smoke": "embedded digits, tens of steps: does everything run?",
@@ -147,6 +148,9 @@ _SMALL_ENCODER = {"maps": (32, 64), "hidden": 256}
 _TINY = {"hidden": 64, "channels": 8, "maps": 8, "encoder": {"maps": (8, 16), "hidden": 64}}
 _CAPSULES = {"hidden": 512, "capsules": 64, "channels": 32, "maps": 16, "encoder": _SMALL_ENCODER}
 _DENSE = {"hidden": 512, "channels": 64, "maps": 32, "encoder": _SMALL_ENCODER}
+# The stamps are as large as pixels, not as feature maps' cells: it takes all the parts to draw a digit.
+_COMPOSED = {"capsules": 192, "encoder": _SMALL_ENCODER}
+_TINY_COMPOSED = {"hidden": 64, "channels": 2, "capsules": 16, "encoder": _TINY["encoder"]}
 _SMALLER = {
     "quick": {
         "autoencoder": _DENSE,
@@ -156,6 +160,9 @@ _SMALLER = {
         "digit-capsules": {"hidden": 64, "capsules": 40, "channels": 16, "maps": 16, "encoder": _SMALL_ENCODER},
         "learned-addresses": {**_CAPSULES, "channels": 4},
         "learned-addresses-pretrained": {**_CAPSULES, "channels": 4},
+        "composed-capsules-map": _COMPOSED,
+        "composed-capsules": _COMPOSED,
+        "composed-capsules-known": _COMPOSED,
     },
     "smoke": {
         "autoencoder": _TINY,
@@ -165,7 +172,14 @@ _SMALLER = {
         "digit-capsules": {**_TINY, "capsules": 10},
         "learned-addresses": {**_TINY, "capsules": 16, "channels": 2},
         "learned-addresses-pretrained": {**_TINY, "capsules": 16, "channels": 2, "steps": 20},
+        "composed-capsules-map": _TINY_COMPOSED,
+        "composed-capsules": _TINY_COMPOSED,
+        "composed-capsules-known": _TINY_COMPOSED,
     },
+}
+# Capsules whose poses compose are ours, and trained in the same way at every size.
+_COMPOSED_OPTIMISERS = {
+    name: _adam(2e-3) for name in ("composed-capsules-map", "composed-capsules", "composed-capsules-known")
 }
 # How the short runs are trained, picked by the training loss of a few trials on shift transfer (learned addresses: on
 # shift extrapolation), each architecture by itself. They are reused for the other tasks; the adversarial one's rate is
@@ -178,6 +192,7 @@ _QUICK_OPTIMISERS = {
     "digit-capsules": _adam(8e-3),
     "learned-addresses": replace(REFERENCE, lr=2e-3, schedule="one-cycle"),
     "learned-addresses-pretrained": replace(REFERENCE, lr=4e-3, schedule="one-cycle"),
+    **_COMPOSED_OPTIMISERS,
 }
 # Where one chapter trains five or six models, their runs are shorter. With the shorter warm-up the continuous capsules
 # did not get off the blank image on shift extrapolation at 8e-3.
@@ -215,7 +230,8 @@ def _experiment(
     architecture, are the quick profile's.
     """
     small = full if small is None else replace(small, sizes=full.sizes)
-    reference = Experiment(task=full, title=title, figures=figures, models=tuple(full.sizes))
+    own = {name: optimiser for name, optimiser in _COMPOSED_OPTIMISERS.items() if name in full.sizes}
+    reference = Experiment(task=full, title=title, figures=figures, models=tuple(full.sizes), optimisers=own)
     quick = replace(
         reference,
         profile="quick",
@@ -248,6 +264,20 @@ _SHIFT_SIZES = {
 
 
 _LEARNED = {"learned-addresses": {"z": 10}, "learned-addresses-pretrained": {"z": 10}}
+
+
+def _composed(**sizes) -> dict[str, dict]:
+    """Capsules whose poses compose, and beside them the article's, with a code as long and a decoder about as large.
+
+    The code is longer than the article's: parts are drawn by small stamps, and a short code makes one digit of many.
+    `sizes` are further sizes of the article's capsules.
+    """
+    return {
+        "continuous-capsules-z32": {"architecture": "continuous-capsules", "z": 32, "hidden": 192, **sizes},
+        "composed-capsules-map": {"z": 32},
+        "composed-capsules": {"z": 32},
+        "composed-capsules-known": {"z": 32},
+    }
 
 
 def _shift_transfer() -> Experiment:
@@ -285,7 +315,7 @@ def _shift_extrapolation() -> Experiment:
     return _experiment(
         "shift every digit beyond all shifts that were seen",
         (),
-        replace(task(margin=20, reach=10, step=2), sizes={**_SHIFT_SIZES, **_LEARNED}),
+        replace(task(margin=20, reach=10, step=2), sizes={**_SHIFT_SIZES, **_LEARNED, **_composed()}),
         task(margin=8, reach=4, step=1),
         steps=1000,
         optimisers=_SHORTER,
@@ -298,7 +328,8 @@ _SOME_ANGLES = tuple(angle for angle in range(-180, 180, 9) if angle % 90)
 # The reference's continuous capsules on small canvases: more maps, and ReLU.
 _MANY_MAPS = {"channels": 128, "maps": 64, "nonlinearity": "relu"}
 # And for rotations beyond the range: a narrow dense layer.
-_NARROW = {"hidden": 128, "channels": 32, "maps": 32, "nonlinearity": "relu"}
+_RELU = {"channels": 32, "maps": 32, "nonlinearity": "relu"}
+_NARROW = {"hidden": 128, **_RELU}
 
 
 def _rotation(
@@ -369,6 +400,7 @@ def _rotation_experiments() -> list[Experiment]:
                 "autoencoder-matched": {"z": 20, **_MANY_MAPS},
                 "continuous-capsules": {"z": 20, **_MANY_MAPS},
                 "digit-capsules": {"z": 20},
+                **_composed(**_RELU),
             },
             held_out=(18, 18),
             inside=(16, 20),
@@ -382,6 +414,7 @@ def _rotation_experiments() -> list[Experiment]:
                 "autoencoder-matched": {"z": 10, **_NARROW},
                 "continuous-capsules": {"z": 10, **_NARROW},
                 "digit-capsules": {"z": 20},
+                **_composed(**_RELU),
             },
             everyone=(-90, 90),
             outside=91,
@@ -454,9 +487,52 @@ def _rotation_range() -> Experiment:
     return replace(full, smaller={"quick": quick, "smoke": smoke})
 
 
+def _steps_of(step: float) -> tuple[float, ...]:
+    """The points from -1 to 1, `step` apart."""
+    half = round(1 / step)
+    return tuple(index / half for index in range(-half, half + 1))
+
+
+def _extrapolation(name: str, title: str, full: Transform, small: Transform) -> Experiment:
+    """An experiment on a transform that reaches from -1 to 1, of which every digit sees the inner half."""
+
+    def task(transform: Transform, step: float) -> Task:
+        return Task(
+            name=name,
+            transform=transform,
+            seen=training_ranges((-0.5, 0.5), {}),
+            grid=_steps_of(step),
+            inside=(-0.5, 0.5),
+            outside=0.51,
+        )
+
+    sizes = _composed(**_RELU)
+    return _experiment(title, (), replace(task(full, 1 / 20), sizes=sizes), task(small, 1 / 8))
+
+
+def _extrapolations() -> list[Experiment]:
+    """What a learned generator must do beside shift and rotation."""
+    return [
+        _extrapolation("scale-extrapolation", "scale every digit beyond all sizes that were seen", Scale(), Scale()),
+        _extrapolation("shear-extrapolation", "shear every digit beyond all shears that were seen", Shear(), Shear()),
+        _extrapolation(
+            "rotation-and-shift",
+            "rotate and shift every digit beyond all angles and shifts that were seen",
+            RotationAndShift(),
+            RotationAndShift(margin=8),
+        ),
+    ]
+
+
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
     {
         experiment.name: experiment
-        for experiment in [_shift_transfer(), _shift_extrapolation(), *_rotation_experiments(), _rotation_range()]
+        for experiment in [
+            _shift_transfer(),
+            _shift_extrapolation(),
+            *_rotation_experiments(),
+            _rotation_range(),
+            *_extrapolations(),
+        ]
     }
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gencaps_lib.decoders import Decoder
+from gencaps_lib.decoders import Decoder, Painter
 
 
 class LearnedAddresses(Decoder):
@@ -50,7 +50,7 @@ class LearnedAddresses(Decoder):
         length: int = 4,
         nonlinearity: str = "relu",
     ) -> None:
-        super().__init__(side, channels, maps, nonlinearity)
+        super().__init__(side, Painter(channels, maps, nonlinearity))
         self.channels = channels
         self.dense = nn.Sequential(nn.Linear(z + code_length, hidden), nn.ReLU())
         self.address = self._address(hidden, capsules, length)

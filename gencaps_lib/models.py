@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from gencaps_lib.adversarial import AdversarialAutoencoder
 from gencaps_lib.autoencoder import Autoencoder, Encoder
 from gencaps_lib.capsules import GenerativeCapsules
+from gencaps_lib.composed import ComposedCapsules
 from gencaps_lib.decoders import ContinuousCapsules, ConvDecoder, Decoder, DigitCapsules, PerCapsuleLinear
 from gencaps_lib.learned_addresses import LearnedAddresses, PretrainedAddresses
-from gencaps_lib.tasks import Task
+from gencaps_lib.tasks import Task, Transform
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -72,15 +73,27 @@ def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> Con
     return ConvDecoder(z, code_length, side, channels, maps, max(hidden, 1), nonlinearity)
 
 
-# What puts encoder and decoder together, and what makes the decoder.
+def _told(make: Callable[..., Decoder]) -> Callable[..., Decoder]:
+    """What makes a decoder that is told the transform's code, and knows nothing else of the transform."""
+
+    def decoder(z: int, transform: Transform, **sizes) -> Decoder:
+        return make(z, transform.code_length, transform.side, **sizes)
+
+    return decoder
+
+
+# What puts encoder and decoder together, and what makes the decoder from z, the transform and sizes.
 ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
-    "autoencoder": (Autoencoder, ConvDecoder),
-    "adversarial-autoencoder": (AdversarialAutoencoder, partial(ConvDecoder, channels=128, maps=64)),
-    "autoencoder-matched": (Autoencoder, matched_decoder),
-    "continuous-capsules": (Autoencoder, ContinuousCapsules),
-    "digit-capsules": (Autoencoder, DigitCapsules),
-    "learned-addresses": (Autoencoder, LearnedAddresses),
-    "learned-addresses-pretrained": (Autoencoder, PretrainedAddresses),
+    "autoencoder": (Autoencoder, _told(ConvDecoder)),
+    "adversarial-autoencoder": (AdversarialAutoencoder, _told(partial(ConvDecoder, channels=128, maps=64))),
+    "autoencoder-matched": (Autoencoder, _told(matched_decoder)),
+    "continuous-capsules": (Autoencoder, _told(ContinuousCapsules)),
+    "digit-capsules": (Autoencoder, _told(DigitCapsules)),
+    "learned-addresses": (Autoencoder, _told(LearnedAddresses)),
+    "learned-addresses-pretrained": (Autoencoder, _told(PretrainedAddresses)),
+    "composed-capsules-map": (Autoencoder, partial(ComposedCapsules, action="map")),
+    "composed-capsules": (Autoencoder, partial(ComposedCapsules, action="generator")),
+    "composed-capsules-known": (Autoencoder, partial(ComposedCapsules, action="known")),
 }
 
 
@@ -106,11 +119,10 @@ def build(name: str, task: Task, seed: int = 0) -> Autoencoder:
     z = sizes.pop("z", 10)
     encoder_sizes = dict(sizes.pop("encoder", {}))
     critic_sizes = dict(sizes.pop("critic", {}))
-    code_length = task.transform.code_length
     # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
     with torch.random.fork_rng(devices=[]):
-        decoder = make_decoder(z, code_length, task.transform.side, **sizes)
-        model = assemble(Encoder(z, **encoder_sizes), decoder, z, code_length, **critic_sizes)
+        decoder = make_decoder(z, task.transform, **sizes)
+        model = assemble(Encoder(z, **encoder_sizes), decoder, z, task.transform.code_length, **critic_sizes)
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):

@@ -51,11 +51,17 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
         out where it would break a CUDA graph or a compiled function.
     """
     _check(addresses, activations, size)
-    # The kernel is a product of a row and a column factor, so only their outer product over cells is formed,
-    # (B,N,S·S), and channels enter in one matrix product: nothing of size S·S·N·C exists.
+    # The kernel is a product of a row and a column factor, so nothing of size S·S·N·C is needed: what is formed is a
+    # factor's product with the other one or with the activations, whichever is smaller, and a matrix product does the
+    # rest.
     cells = torch.arange(size, dtype=addresses.dtype, device=addresses.device)
     factors = (1 - (addresses[..., None] - cells).abs()).relu()  # (B,N,2,S)
     rows, columns = factors.unbind(2)  # (B,N,S) each
+    channels = activations.shape[2]
+    if channels < size:
+        written = activations[..., None] * rows[:, :, None]  # (B,N,C,S)
+        maps = written.flatten(2).transpose(1, 2) @ columns  # (B,C·S,S)
+        return maps.unflatten(1, (channels, size))
     weights = (rows[..., :, None] * columns[..., None, :]).flatten(2)  # (B,N,S·S)
     maps = activations.transpose(1, 2) @ weights  # (B,C,S·S)
     return maps.unflatten(2, (size, size))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gencaps_lib.affine import rotation, translation
 from gencaps_lib.data import SIDE
 from gencaps_lib.transforms import rotate, shift
 
@@ -25,7 +26,8 @@ class Transform(Protocol):
 
     unit: str  # of the values, for axes
     axis_label: str  # of the evaluation grid
-    dimensions: int  # numbers in a value
+    dimensions: int  # numbers in a value, and in its parameters
+    factors: tuple[int, ...]  # how many parameters each exponential takes, see `affine.exponential`
     code_length: int  # numbers in the code that tells the decoder about it
 
     @property
@@ -44,6 +46,15 @@ class Transform(Protocol):
     def code(self, values: Tensor) -> Tensor:
         """The code (B, code_length), float32, that the decoder is given for values (B, dimensions)."""
 
+    def parameters(self, code: Tensor) -> Tensor:
+        """The parameters t (B, dimensions) of a code (B, code_length): zero where the transform does nothing."""
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        """The matrix (B, 3, 3) that does to addresses what the transform does to images, see `affine`."""
+
+    def generators(self) -> Tensor:
+        """The generators (dimensions, 3, 3), whose `affine.exponential` the matrix is."""
+
     def is_peak(self, point: float) -> bool:
         """Whether targets are sharper at this point of a grid than beside it, so that losses stand out there."""
 
@@ -52,8 +63,8 @@ class Transform(Protocol):
 class Shift:
     """Shifts by whole pixels on a canvas with `margin` more pixels on every side.
 
-    The code is the offset over the margin, so that the canvas spans [-1, 1]. An evaluation grid runs along
-    the diagonal: point s stands for the offset (s, s).
+    The code is the offset over the margin, so that the canvas spans [-1, 1], and the parameters are the code. An
+    evaluation grid runs along the diagonal: point s stands for the offset (s, s).
     """
 
     margin: int = 20
@@ -61,6 +72,7 @@ class Shift:
     axis_label = "shift along the diagonal (pixels)"
     dimensions = 2
     code_length = 2
+    factors = (2,)
 
     @property
     def side(self) -> int:
@@ -79,6 +91,22 @@ class Shift:
     def code(self, values: Tensor) -> Tensor:
         return values.float() / self.margin
 
+    @property
+    def reach(self) -> float:
+        """How far a shift by the margin moves addresses, for which the canvas spans [-1, 1] between cell centres."""
+        return 2 * self.margin / (self.side - 1)
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return code
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        return translation(self.reach * parameters)
+
+    def generators(self) -> Tensor:
+        generators = torch.zeros(2, 3, 3)
+        generators[0, 0, 2] = generators[1, 1, 2] = self.reach
+        return generators
+
     def is_peak(self, point: float) -> bool:
         return False
 
@@ -87,6 +115,7 @@ class Shift:
 class Rotation:
     """Rotations about the centre, counter-clockwise, in degrees; the code is (cos, sin) of the angle.
 
+    The parameter is the angle in radians: from (cos, sin), between -π and π.
     At multiples of 90° pixels fall on pixels: nothing is interpolated, the target is not blurred, and every model
     has a larger loss there. Such points are peaks, and are not counted.
     """
@@ -95,6 +124,7 @@ class Rotation:
     axis_label = "angle (degrees)"
     dimensions = 1
     code_length = 2
+    factors = (1,)
     side = SIDE
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -111,6 +141,15 @@ class Rotation:
         radians = values[:, 0].float() * (math.pi / 180)
         return torch.stack([radians.cos(), radians.sin()], 1)
 
+    def parameters(self, code: Tensor) -> Tensor:
+        return torch.atan2(code[:, 1:], code[:, :1])
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        return rotation(parameters[:, 0])
+
+    def generators(self) -> Tensor:
+        return torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 0]]])
+
     def is_peak(self, point: float) -> bool:
         return abs((point + 45) % 90 - 45) < 1
 
@@ -123,6 +162,9 @@ class RawRotation(Rotation):
 
     def code(self, values: Tensor) -> Tensor:
         return values.float() / 180
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return math.pi * code
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Shift and rotate whole batches of images, on whatever device they are.
+"""Shift, rotate and warp whole batches of images, on whatever device they are.
 
 Images are float tensors (B, 1, H, W) with pixels in [-1, 1]; what comes in from outside is background, -1.
 """
@@ -10,6 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gencaps_lib.affine import inverse, move
 
 BACKGROUND = -1.0
 
@@ -115,6 +117,47 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     upper = torch.lerp(pixel(0), pixel(1), right_share)
     lower = torch.lerp(pixel(line), pixel(line + 1), right_share)
     return torch.lerp(upper, lower, low_share).masked_fill(~inside, BACKGROUND).unsqueeze(1)
+
+
+def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
+    """Move each image by its own affine matrix, on a canvas with `margin` extra pixels on every side.
+
+    What lies at p comes to lie at A·p, with bilinear interpolation. A acts on (row, column, 1), rows downwards, in the
+    frame in which the canvas spans [-1, 1] from the first pixel's centre to the last one's; see `affine`.
+
+    Parameters
+    ----------
+    images : (B, 1, H, H) float
+    matrices : (B, 3, 3), invertible, last row (0, 0, 1)
+    margin : extra pixels on each side, at least 0
+
+    Returns
+    -------
+    (B, 1, H + 2·margin, H + 2·margin)
+
+    Raises
+    ------
+    TypeError
+        Images that are not floating point.
+    ValueError
+        Wrong shapes, images that are not square, or a negative margin.
+    """
+    check_images(images)
+    count, _, height, width = images.shape
+    if height != width:
+        raise ValueError(f"images must be square to be warped; got {height}×{width} pixels")
+    if matrices.shape != (count, 3, 3):
+        raise ValueError(f"matrices must have shape ({count}, 3, 3), one an image; got {tuple(matrices.shape)}")
+    if margin < 0:
+        raise ValueError(f"margin must be at least 0; got {margin}")
+    side = height + 2 * margin
+    # In double precision: a rounding error of 1e-6 pixels would show in the image.
+    span = torch.linspace(-1, 1, side, dtype=torch.float64, device=images.device)
+    pixels = torch.cartesian_prod(span, span).expand(count, -1, -1)  # (B,side²,2), (row, column)
+    source = move(inverse(matrices.double()), pixels).flip(2)  # (column, row), as PyTorch wants it
+    canvas = F.pad(images.double() - BACKGROUND, (margin,) * 4)
+    moved = F.grid_sample(canvas, source.unflatten(1, (side, side)), padding_mode="zeros", align_corners=True)
+    return (moved + BACKGROUND).to(images.dtype)
 
 
 def check_images(images: Tensor) -> None:

@@ -48,6 +48,7 @@ def task():
     """A small shift task, on which models of reduced size train in seconds."""
     slight = {"hidden": 32, "channels": 4, "maps": 4, "encoder": {"maps": (4, 8), "hidden": 32}}
     capsules = {**slight, "capsules": 8}
+    composed = {"hidden": 32, "channels": 3, "capsules": 8, "encoder": slight["encoder"]}
     return Task(
         name="small",
         transform=Shift(margin=2),
@@ -63,6 +64,9 @@ def task():
             "digit-capsules": {**capsules, "z": 16},
             "learned-addresses": capsules,
             "learned-addresses-pretrained": {**capsules, "steps": 20},
+            "composed-capsules-map": composed,
+            "composed-capsules": composed,
+            "composed-capsules-known": composed,
         },
     )
 

@@ -32,7 +32,7 @@ def test_shift_transfer_is_the_reference_s():
     assert [point for point in task.grid if not task.is_inside(point) and not task.is_outside(point)] == [-6, 6]
 
 
-def test_every_experiment_of_the_article_is_there():
+def test_every_experiment_is_there():
     assert list(EXPERIMENTS) == [
         "shift-transfer",
         "shift-extrapolation",
@@ -42,6 +42,9 @@ def test_every_experiment_of_the_article_is_there():
         "rotation-extrapolation",
         "rotation-raw-angle",
         "rotation-range",
+        "scale-extrapolation",
+        "shear-extrapolation",
+        "rotation-and-shift",
     ]
 
 
@@ -52,6 +55,9 @@ def test_every_experiment_of_the_article_is_there():
         ("rotation-transfer", (-180, 180), (-45, 45), [-45, 1.8, 43.2], [-178.2, 46.8, 91.8]),
         ("rotation-one-shot", (-180, 180), (18, 18), [16.2, 18, 19.8], [-178.2, 46.8, 91.8]),
         ("rotation-extrapolation", (-90, 90), (-90, 90), [-88.2, 1.8, 88.2], [-91.8, 91.8, 178.2]),
+        ("scale-extrapolation", (-0.5, 0.5), (-0.5, 0.5), [-0.5, 0.5], [-1, -0.55, 0.55, 1]),
+        ("shear-extrapolation", (-0.5, 0.5), (-0.5, 0.5), [-0.5, 0.5], [-1, -0.55, 0.55, 1]),
+        ("rotation-and-shift", (-0.5, 0.5), (-0.5, 0.5), [-0.45, 0.45], [-0.95, -0.55, 0.55, 0.95]),
         ("rotation-raw-angle", (-180, 180), (-180, 180), [-176.4, 3.6, 176.4], [-356.4, -183.6, 183.6]),
     ],
 )
