@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from gencaps_lib.evaluation import mean_inside, mean_outside, near_far_ratio, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.results import Result
+from gencaps_lib.results import Result, Runs
 from gencaps_lib.tasks import Task
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
@@ -52,19 +52,21 @@ class Claim:
         most = "" if self.most is None else f" at most {self.most:g}"
         return f"{self.quantity}:{least}{most}"
 
-    def values(self, runs: Mapping[str, Sequence[Result]]) -> list[float]:
+    def values(self, runs: Mapping[str, Runs]) -> list[float]:
         """The quantity for every seed that all of the claim's models have, in order.
 
         Parameters
         ----------
-        runs : the experiment's results by model
+        runs : the experiment's results by model, see `results.published`
 
         Raises
         ------
         ValueError
             The models have no seed in common, or their results are of different profiles or data.
         """
-        by_seed = [{result.seed: result for result in runs.get(model, ())} for model in self.models]
+        by_seed = [
+            {result.seed: result for result in runs[model].results} if model in runs else {} for model in self.models
+        ]
         seeds = sorted(set.intersection(*map(set, by_seed)))
         if not seeds:
             raise ValueError(f"{self.experiment}: {', '.join(self.models)} have no seed in common; run the study first")

@@ -14,6 +14,32 @@ from gencaps_lib.fingerprints import configuration, fingerprint, matches
 from gencaps_lib.seeds import Runs
 from gencaps_lib.store import FAILURE, RESULT_NAME, Result, ResultError, beside, open_result, read, result_path
 
+PUBLISHED = Path(__file__).parent / "published"  # the results that are shipped with the library
+
+
+def published(folder: str | os.PathLike = PUBLISHED) -> dict[str, dict[str, Runs]]:
+    """All results in a folder: experiment → model → its seeds, in the order of the registry.
+
+    Raises
+    ------
+    ResultError
+        As `load`, or the folder is not there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ResultError(
+            f"{folder} is no folder of results: make them with `python -m gencaps_lib study --out {folder}`"
+        )
+    found = {
+        name: {
+            model: load(folder, name, model)
+            for model in entry.models
+            if any((folder / name / model).glob("seed*.json"))
+        }
+        for name, entry in EXPERIMENTS.items()
+    }
+    return {name: models for name, models in found.items() if models}
+
 
 def load(folder: str | os.PathLike, experiment: str, model: str) -> Runs:
     """All seeds' results of a model, for mean curves, means and ratios with intervals.

@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from gencaps_lib.collection import check, faults, load, load_decoder
+from gencaps_lib.collection import PUBLISHED, check, faults, load, load_decoder, published
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import by_digit, image_losses, image_means
 from gencaps_lib.experiments import RECOGNISES, Experiment
@@ -19,6 +19,7 @@ from gencaps_lib.store import Result, ResultError, beside, check_free, read, res
 from gencaps_lib.training import fit
 
 __all__ = [
+    "PUBLISHED",
     "Result",
     "ResultError",
     "Runs",
@@ -35,6 +36,7 @@ __all__ = [
     "machine",
     "matches",
     "plain",
+    "published",
     "read",
     "result_path",
     "run",

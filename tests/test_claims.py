@@ -24,6 +24,10 @@ def made_up(seed, level, profile="quick", source="mnist"):
     return SimpleNamespace(seed=seed, profile=profile, source=source, curves={4: curve})
 
 
+def seeds(*made):
+    return SimpleNamespace(results=made)
+
+
 def of(*names):
     """The claims of shift transfer about these models."""
     return [claim for claim in CLAIMS if claim.experiment == "shift-transfer" and claim.models == names]
@@ -32,8 +36,8 @@ def of(*names):
 def test_values_are_paired_by_seed():
     (claim,) = of("digit-capsules", "autoencoder")
     runs = {
-        "digit-capsules": [made_up(0, 2.0), made_up(1, 3.0), made_up(5, 9.0)],
-        "autoencoder": [made_up(1, 2.0), made_up(0, 4.0)],
+        "digit-capsules": seeds(made_up(0, 2.0), made_up(1, 3.0), made_up(5, 9.0)),
+        "autoencoder": seeds(made_up(1, 2.0), made_up(0, 4.0)),
     }
     assert claim.values(runs) == [0.5, 1.5]
     assert claim.judge(claim.values(runs)) == OPEN
@@ -55,9 +59,9 @@ def test_every_seed_or_none_decides():
     ("runs", "complaint"),
     [
         ({}, "no seed in common"),
-        ({"digit-capsules": [made_up(0, 1.0)], "autoencoder": [made_up(1, 1.0)]}, "no seed in common"),
+        ({"digit-capsules": seeds(made_up(0, 1.0)), "autoencoder": seeds(made_up(1, 1.0))}, "no seed in common"),
         (
-            {"digit-capsules": [made_up(0, 1.0)], "autoencoder": [made_up(0, 1.0, profile="full")]},
+            {"digit-capsules": seeds(made_up(0, 1.0)), "autoencoder": seeds(made_up(0, 1.0, profile="full"))},
             "different profiles",
         ),
     ],

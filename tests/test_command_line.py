@@ -9,6 +9,7 @@ import pytest
 
 from gencaps_lib import __main__ as command_line
 from gencaps_lib import results
+from gencaps_lib.experiments import EXPERIMENTS
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def test_run_writes_one_result_and_says_where(capsys, tmp_path):
 def test_without_a_model_all_are_run(tmp_path):
     assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 0
     made = sorted(path.parent.name for path in (tmp_path / "results").rglob("*.json"))
-    assert made == ["autoencoder", "autoencoder-matched", "continuous-capsules", "digit-capsules"]
+    assert made == sorted(EXPERIMENTS["shift-transfer"].models)
 
 
 def test_the_data_folder_is_used(mnist, monkeypatch, tmp_path):
