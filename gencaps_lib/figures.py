@@ -39,11 +39,14 @@ LOOK = {
     "digit-capsules": ("#009E73", "-."),
     "learned-addresses": ("#CC79A7", ":"),
     "learned-addresses-pretrained": ("#CC79A7", "-"),
+    "composed-capsules-map": ("#000000", ":"),
+    "composed-capsules": ("#000000", "-"),
+    "composed-capsules-known": ("#000000", "--"),
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
 }
 # Models that differ in the length of their code alone (…-z10) share their architecture's colour.
-LENGTH_LINES = {"z10": ":", "z20": "--", "z128": "-"}
+LENGTH_LINES = {"z10": ":", "z20": "--", "z32": "-.", "z128": "-"}
 BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
 RANGE_COLOUR = "#56B4E9"
 
