@@ -1,31 +1,11 @@
 """Generative capsule networks with routing by address: the library under the book."""
 
 from importlib import import_module
+from pkgutil import iter_modules
 from types import ModuleType
 
 __version__ = "0.1.0"
-_MODULES = (
-    "adversarial",
-    "affine",
-    "autoencoder",
-    "capsnet",
-    "capsules",
-    "composed",
-    "data",
-    "decoders",
-    "evaluation",
-    "experiments",
-    "figures",
-    "judging",
-    "learned_addresses",
-    "models",
-    "results",
-    "routing",
-    "tasks",
-    "training",
-    "transforms",
-    "warps",
-)
+_MODULES = tuple(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -7,12 +7,13 @@ Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applications
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -27,16 +28,26 @@ class EngineError(RuntimeError):
     """An engine that cannot be used; the message says what to do."""
 
 
-Outcome = tuple[Result, Mapping[str, bytes]] | str  # a result and the files beside it, or why there is none
+class Made(NamedTuple):
+    """A run that was made: its result, the files beside it by suffix, and how many seconds all of it took."""
+
+    result: Result
+    extras: Mapping[str, bytes]
+    seconds: float
+
+
+Outcome = Made | str  # or why there is none
 
 
 def attempt(job: Job, train: Digits, test: Digits, progress: bool = False) -> Outcome:
     """Make a run; whatever goes wrong in it becomes a reason, but for being interrupted."""
+    start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "interrupted", UserWarning)  # the model is not kept
             result, model = results.run(job.entry, job.model, train, test, job.seed, progress, partial=False)
-        return result, results.extras(job.entry, job.model, model, test, job.seed)
+        extras = results.extras(job.entry, job.model, model, test, job.seed)
+        return Made(result, extras, time.perf_counter() - start)
     except Exception as error:  # a study goes on, whatever it is: out of memory, a loss that is not finite, a bug
         return reason(error)
 
@@ -152,9 +163,9 @@ class RayEngine:
             return job, reason(error)
         if isinstance(outcome, str):
             return job, outcome
-        result, extras = outcome
         # There the code is a copy, which knows no commit.
-        return job, (replace(result, machine={**result.machine, "commit": self._commit}), extras)
+        machine = {**outcome.result.machine, "commit": self._commit}
+        return job, outcome._replace(result=replace(outcome.result, machine=machine))
 
     def close(self) -> None:
         self._ray.shutdown()  # and with it the tasks of this process

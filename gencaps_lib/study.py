@@ -49,7 +49,7 @@ class Study:
         self.folder = Path(folder)
         self.states = {job: look(job, folder) for job in jobs}
         self._wanted = {MISSING} | ({FAILED} if retry else set()) | ({STALE} if force else set())
-        self._under_way: dict[Job, tuple[filelock.BaseFileLock, float]] = {}  # claims, and when they were started
+        self._under_way: dict[Job, filelock.BaseFileLock] = {}  # with their claims
 
     @property
     def missing(self) -> list[Job]:
@@ -80,7 +80,7 @@ class Study:
             self._pass([job for job, state in self.states.items() if state.kind == ELSEWHERE], engine, deadline, report)
         finally:
             engine.close()
-            for claim, _ in self._under_way.values():
+            for claim in self._under_way.values():
                 claim.release()
             self._under_way.clear()
 
@@ -102,7 +102,7 @@ class Study:
                     state = self.states[job]
                     report(f"{job}: {state.kind}, {state.note or 'by another study'}")
                 else:
-                    self._under_way[job] = claim, time.monotonic()
+                    self._under_way[job] = claim
                     engine.start(job)
             if self._under_way:
                 job, outcome = engine.finish()
@@ -134,13 +134,10 @@ class Study:
 
     def _close(self, job: Job, outcome: Outcome) -> str:
         """Write what came of a job, and release its claim; returns what to report."""
-        claim, start = self._under_way[job]
-        seconds = time.monotonic() - start
         failure = results.beside(job.path(self.folder), FAILURE)
         if not isinstance(outcome, str):
-            result, extras = outcome
             try:
-                results.write(result, self.folder, force=True, extras=extras)
+                results.write(outcome.result, self.folder, force=True, extras=outcome.extras)
                 failure.unlink(missing_ok=True)
             except (ResultError, OSError, ValueError) as error:  # a full disk; a curve that is not finite
                 outcome = reason(error)
@@ -153,9 +150,8 @@ class Study:
             except OSError as error:
                 line += f" (and it cannot be recorded: {error.strerror})"
         else:
-            self.states[job] = replace(State.of(result), seconds=seconds)
+            self.states[job] = replace(State.of(outcome.result), seconds=outcome.seconds)
             there = sum(state.kind == DONE for state in self.states.values())
-            line = f"done in {seconds:.0f} s, {there} of {len(self.states)} are there"
-        claim.release()
-        del self._under_way[job]
+            line = f"done in {outcome.seconds:.0f} s, {there} of {len(self.states)} are there"
+        self._under_way.pop(job).release()
         return line

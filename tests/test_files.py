@@ -1,0 +1,58 @@
+"""Files that belong together appear together or not at all, whatever kills who writes them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gencaps_lib.files import sweep, write_whole
+
+# Kills itself at the given call of os.fsync or os.replace.
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from gencaps_lib.files import write_whole
+
+folder, version, name, call = Path(sys.argv[1]), sys.argv[2].encode(), sys.argv[3], int(sys.argv[4])
+calls = 0
+real = getattr(os, name)
+
+def fatal(*arguments):
+    global calls
+    if calls == call:
+        os.kill(os.getpid(), signal.SIGKILL)
+    calls += 1
+    return real(*arguments)
+
+setattr(os, name, fatal)
+write_whole(folder / "it.json", version, {folder / "it.npz": version, folder / "it.bin": None})
+"""
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(("name", "call"), [("fsync", 0), ("fsync", 1), ("replace", 0), ("replace", 1)])
+def test_killed_at_any_moment_it_leaves_no_mixture(tmp_path, there, name, call):
+    path, part, gone = (tmp_path / f"it.{suffix}" for suffix in ("json", "npz", "bin"))
+    if there:
+        write_whole(path, b"old", {part: b"old", gone: b"old"})
+    killed = subprocess.run([sys.executable, "-c", WRITER, str(tmp_path), "new", name, str(call)])
+    assert killed.returncode == -9
+    if path.exists():
+        assert path.read_bytes() == part.read_bytes() == gone.read_bytes() == b"old"
+    # And the next one makes it whole, and clears up.
+    write_whole(path, b"new", {part: b"new", gone: None})
+    sweep(path)
+    sweep(part)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"it.json": b"new", "it.npz": b"new"}
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_a_failure_leaves_no_drafts(tmp_path, monkeypatch, name):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, name, full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(tmp_path / "it.json", b"new", {tmp_path / "it.npz": b"new"})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,327 @@
+"""Studies: their order, and that nothing which happens to them loses, doubles or spoils a result."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import filelock
+import pytest
+import torch
+
+from gencaps_lib import __main__ as command_line
+from gencaps_lib import results, training
+from gencaps_lib.data import load_digits
+from gencaps_lib.engines import LocalEngine
+from gencaps_lib.jobs import Job, plan
+from gencaps_lib.study import Study
+from gencaps_lib.training import DivergedError
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+PAIR = ("continuous-capsules", "digit-capsules")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_ray(tmp_path_factory):
+    """The study on a cluster, begun before all tests and looked at by the last: most of its time is waiting."""
+    folder = tmp_path_factory.mktemp("ray")
+    environment = {**ENVIRONMENT, "RAY_raylet_start_wait_time_s": "120", "RAY_USAGE_STATS_ENABLED": "0"}
+    with (folder / "output").open("w+") as output:
+        program = [sys.executable, str(ROOT / "tests" / "ray_study.py"), str(folder / "results")]
+        process = subprocess.Popen(program, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        yield SimpleNamespace(process=process, output=folder / "output", folder=folder / "results")
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def smoke(monkeypatch, tmp_path):
+    monkeypatch.setenv("GENCAPS_PROFILE", "smoke")
+    monkeypatch.chdir(tmp_path)
+
+
+def study(*arguments, models=PAIR):
+    return command_line.main(["study", "shift-transfer", "--models", *models, *arguments])
+
+
+def start(*arguments):
+    """The same as a process of its own."""
+    program = [sys.executable, "-m", "gencaps_lib", "study", "shift-transfer", "--models", *PAIR, *arguments]
+    return subprocess.Popen(program, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def done(output):
+    """The jobs that a study reports as made, in order."""
+    return re.findall(r"^(\S+, \S+, seed \d+): done in", output, re.MULTILINE)
+
+
+def files(folder="results"):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("seed*"))
+
+
+@pytest.fixture
+def one(tmp_path):
+    """A folder with one result, of the continuous capsules and seed 0."""
+    assert study(models=PAIR[:1]) == 0
+    return tmp_path / "results" / "shift-transfer" / PAIR[0]
+
+
+def test_every_model_has_one_seed_before_any_has_two():
+    jobs = plan("full", ["shift-transfer", "rotation-range"], seeds=[3, 1])
+    assert [job.seed for job in jobs] == [3] * 7 + [1] * 7
+    assert [job.experiment for job in jobs[:7]] == ["shift-transfer"] * 5 + ["rotation-range"] * 2
+    assert jobs[:7] == [job._replace(seed=3) for job in jobs[7:]]
+    everything = plan("full")
+    assert {job.seed for job in everything} == {0, 1, 2, 3, 4}
+    assert {job.experiment for job in everything} == set(command_line.EXPERIMENTS)
+    assert {job.seed for job in plan("quick")} == {0}  # each experiment's own
+
+
+def test_it_makes_what_is_missing_and_no_more(capsys, monkeypatch):
+    assert study("--seeds", "0,2") == 0
+    shown = capsys.readouterr().out
+    assert done(shown) == [f"shift-transfer, {model}, seed {seed}" for seed in (0, 2) for model in PAIR]
+    assert re.search(r"shift-transfer +digit-capsules +2/2( +0\.\d{4}){2} +\d\.\d\d$", shown, re.MULTILINE)
+    assert results.check("results") == []
+    Path("results/shift-transfer/digit-capsules/seed0.json").unlink()
+    assert study("--seeds", "0-2") == 0
+    assert done(capsys.readouterr().out) == [
+        "shift-transfer, digit-capsules, seed 0",
+        *(f"shift-transfer, {model}, seed 1" for model in PAIR),
+    ]
+    monkeypatch.setattr(results, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
+    monkeypatch.setattr(command_line, "load_digits", lambda *_arguments, **_options: pytest.fail("it looked for data"))
+    assert study("--seeds", "0-2") == 0
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(capsys):
+    process = start("--seeds", "0-2")
+    seen = "".join(next(process.stdout) for _ in range(3))  # the fourth run is under way
+    process.kill()
+    seen += process.stdout.read()
+    process.wait()
+    assert results.check("results") == []
+    there = {path: path.stat().st_mtime_ns for path in Path("results").rglob("seed*")}
+    draft = Path("results/shift-transfer/digit-capsules/.seed1.json.killed.draft")
+    draft.write_text("half of a resu")
+    assert study("--seeds", "0-2") == 0
+    made = done(seen) + done(capsys.readouterr().out)
+    assert sorted(made) == sorted(str(job) for job in plan("smoke", ["shift-transfer"], PAIR, range(3)))
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+    assert results.check("results") == []
+    assert not draft.exists()
+
+
+def test_two_studies_share_the_work():
+    processes = [start("--seeds", "0-2") for _ in range(2)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    jobs = [str(job) for job in plan("smoke", ["shift-transfer"], PAIR, range(3))]
+    assert sorted(done("".join(outputs))) == sorted(jobs)
+    assert results.check("results") == []
+
+
+@pytest.mark.parametrize("fate", ["at it", "gone", "done"])
+def test_what_another_study_is_at_is_looked_at_again(capsys, fate, monkeypatch):
+    """Another study holds a claim; while this one makes the other run, it goes on, is killed, or ends."""
+    first, second = plan("smoke", ["shift-transfer"], PAIR)
+    digits = {"embedded": tuple(load_digits(split, "embedded") for split in ("train", "test"))}
+    Path("results/.claims").mkdir(parents=True)
+    claim = filelock.FileLock("results/.claims/shift-transfer.continuous-capsules.seed0.lock")
+    claim.acquire()
+    engine = LocalEngine(digits, progress=False)
+    made = []
+
+    def finish():
+        job, outcome = LocalEngine.finish(engine)
+        made.append(job)
+        if job == second and fate != "at it":
+            if fate == "done":
+                results.write(results.run(first.entry, first.model, *digits["embedded"], progress=False)[0], "results")
+            claim.release()
+        return job, outcome
+
+    monkeypatch.setattr(engine, "finish", finish)
+    here = Study([first, second], "results")
+    lines = []
+    here.run(engine, report=lines.append)
+    claim.release()
+    assert lines[0] == f"{first}: elsewhere, another study is at it"
+    assert made == ([second, first] if fate == "gone" else [second])
+    assert here.states[first].kind == {"at it": "elsewhere", "gone": "done", "done": "done"}[fate]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_is_reported_and_nothing_is_spoiled(capsys, monkeypatch, call):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, call, full)
+        assert study() == 1
+    shown = capsys.readouterr().out
+    for model in PAIR:  # the second is tried although the first could not be written
+        assert re.search(f"{model}, seed 0: failed, cannot write .*No space left.*cannot be recorded", shown)
+    assert files() == []
+    assert study() == 0
+    assert len(done(capsys.readouterr().out)) == 2
+
+
+def _diverge(monkeypatch):
+    def fit(model, task, digits, steps, seed, **options):
+        if seed == 1:
+            raise DivergedError(3, [])
+        return training.fit(model, task, digits, steps, seed, **options)
+
+    monkeypatch.setattr(results, "fit", fit)
+    return "stopped being finite at step 3"
+
+
+def _draw_nothing(monkeypatch):
+    calls = []
+
+    def losses(*arguments):
+        calls.append(1)
+        return torch.full_like(real(*arguments), float("nan" if len(calls) == 2 else "0.5"))
+
+    real = results.image_losses
+    monkeypatch.setattr(results, "image_losses", losses)
+    return "not JSON compliant"
+
+
+@pytest.mark.parametrize("fail", [_diverge, _draw_nothing])
+def test_what_is_not_finite_is_recorded_and_made_again_when_asked(capsys, monkeypatch, fail):
+    arguments = {"models": PAIR[:1]}
+    reason = fail(monkeypatch)
+    assert study("--seeds", "0-2", **arguments) == 1
+    assert len(done(capsys.readouterr().out)) == 2
+    record = Path("results/shift-transfer/continuous-capsules/seed1.failed.json")
+    assert re.search(reason, json.loads(record.read_text())["reason"])
+    monkeypatch.undo()
+    os.environ["GENCAPS_PROFILE"] = "smoke"
+    assert study("--seeds", "0-2", "--status", **arguments) == 1
+    shown = capsys.readouterr().out
+    assert re.search(reason, shown)
+    assert "--retry" in shown
+    assert study("--seeds", "0-2", **arguments) == 1
+    assert done(capsys.readouterr().out) == []
+    assert study("--seeds", "0-2", "--retry", **arguments) == 0
+    assert done(capsys.readouterr().out) == ["shift-transfer, continuous-capsules, seed 1"]
+    assert not record.exists()
+
+
+def test_a_failure_at_other_sizes_says_nothing():
+    job = Job("shift-transfer", PAIR[0], 0, "smoke")
+    path = results.beside(job.path("results"), "failed.json")
+    path.parent.mkdir(parents=True)
+    for config, kind in ((job.configuration, "failed"), ({**job.configuration, "steps": 9}, "missing")):
+        path.write_text(json.dumps({**job._asdict(), "reason": "bad luck", "config": config}))
+        assert Study([job], "results").states[job].kind == kind
+
+
+def test_no_run_is_started_that_would_end_too_late(one, capsys):
+    slow = replace(results.read(one / "seed0.json"), seconds=600.0)
+    results.write(slow, "results", force=True)
+    assert study("--seeds", "0-1", "--minutes", "9.9") == 0
+    shown = capsys.readouterr().out
+    assert "continuous-capsules, seed 1: not started" in shown
+    assert done(shown)[-2:] == ["shift-transfer, digit-capsules, seed 0", "shift-transfer, digit-capsules, seed 1"]
+    assert study("--seeds", "0-1", "--minutes", "10.5") == 0
+    assert done(capsys.readouterr().out) == ["shift-transfer, continuous-capsules, seed 1"]
+
+
+def test_interrupted_it_drops_the_run_and_keeps_the_others(capsys, monkeypatch):
+    steps = []
+
+    def interrupt(*arguments):
+        steps.append(1)
+        if len(steps) == 25:  # in the second run
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    draw = training.draw_batch
+    monkeypatch.setattr(training, "draw_batch", interrupt)
+    assert study() == 130
+    assert {Path(name).parts[1] for name in files()} == {"continuous-capsules"}
+    assert results.check("results") == []
+    shown = capsys.readouterr()
+    assert re.search("digit-capsules +0/1 .* 1 missing", shown.out)
+    assert len([line for line in shown.err.splitlines() if "interrupted" in line]) == 1
+
+
+def test_stale_results_are_shown_and_kept_until_force(one, capsys):
+    result = results.read(one / "seed0.json")
+    results.write(replace(result, profile="quick"), "results", force=True)
+    before = (one / "seed0.json").read_bytes()
+    assert study("--status", models=PAIR[:1]) == 1
+    shown = capsys.readouterr().out
+    assert "made at the quick profile, and not at smoke" in shown
+    assert "1 stale" in shown
+    assert study(models=PAIR[:1]) == 1
+    assert (one / "seed0.json").read_bytes() == before
+    assert study("--force", models=PAIR[:1]) == 0
+    assert results.read(one / "seed0.json").profile == "smoke"
+
+
+def test_status_runs_nothing_and_finds_damage(one, capsys, monkeypatch):
+    monkeypatch.setattr(results, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
+    assert study("--status") == 0
+    assert re.search("digit-capsules +0/1 .* 1 missing", capsys.readouterr().out)
+    (one / "notes.txt").write_text("mine")
+    assert study("--status") == 1
+    assert "notes.txt is no result" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (("shift",), 2, "unknown experiment 'shift'"),
+        (("shift-transfer", "--models", "capsnet"), 2, "unknown model 'capsnet'"),
+        (("--seeds", "4-1"), 2, "whole number of at least 4"),
+        (("--seeds", "1-"), 2, "whole number"),
+        (("--minutes", "0"), 2, "not a number above 0"),
+        (("--minutes", "nan"), 2, "not a number above 0"),
+        (("--device", "tpu"), 2, "--device cpu"),
+        (("--profile", "full", "--data", "nowhere"), 1, "MNIST"),
+        (("--out", "file"), 1, "name another folder"),
+        (("--engine", "ray"), 1, "pip install 'gencaps_lib[ray]'"),
+    ],
+)
+def test_bad_use_is_one_line(arguments, status, complaint, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    Path("file").touch()
+    try:
+        found = command_line.main(["study", *arguments])
+    except SystemExit as stop:
+        found = stop.code
+    shown = capsys.readouterr().err
+    assert found == status
+    assert len(shown.strip().splitlines()) == 1
+    assert complaint in shown
+
+
+def test_without_a_cluster_it_says_how_to_start_one(capsys, monkeypatch):
+    def init(*_arguments, **_options):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    assert study("--engine", "ray") == 1
+    assert "`ray start --head`" in capsys.readouterr().err
+
+
+def test_a_machine_of_a_cluster_is_killed_and_nothing_is_lost(on_ray):
+    status = on_ray.process.wait()
+    output = on_ray.output.read_text()
+    assert status == 0, output
+    assert "killed a machine that was making a run" in output
+    assert "will be retried" in output
+    jobs = plan("smoke", ["shift-transfer"], PAIR, range(3))
+    assert sorted(done(output)) == sorted(map(str, jobs))  # each once
+    assert results.check(on_ray.folder) == []
+    assert {state.kind for state in Study(jobs, on_ray.folder).states.values()} == {"done"}
+    assert results.read(jobs[0].path(on_ray.folder)).machine["commit"] == results.machine(torch.device("cpu"))["commit"]
