@@ -5,7 +5,7 @@ NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 # Nothing that tests or builds may depend on the data or the network of the machine it runs on.
 HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: book test lint unit smoke chapters clean
+.PHONY: book test lint unit smoke chapters bench clean
 
 .venv/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,10 @@ chapters: .venv/ready
 	$(BIN)/python -c "from gencaps_lib.data import load_digits; load_digits('train', 'mnist')"
 	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.timeout=1200 $(NOTEBOOKS)
+
+# What a training step costs here, and what each change bought (make bench BENCH="--profile full --out here.json").
+bench: .venv/ready
+	$(BIN)/python -m gencaps_lib bench $(BENCH)
 
 clean:
 	rm -rf .venv _build

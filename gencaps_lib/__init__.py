@@ -7,8 +7,10 @@ __version__ = "0.1.0"
 _MODULES = (
     "adversarial",
     "autoencoder",
+    "bench",
     "capsnet",
     "capsules",
+    "costs",
     "data",
     "decoders",
     "evaluation",
@@ -16,6 +18,7 @@ _MODULES = (
     "figures",
     "learned_addresses",
     "models",
+    "port",
     "results",
     "routing",
     "tasks",

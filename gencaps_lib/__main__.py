@@ -1,4 +1,4 @@
-"""The command line: ``python -m gencaps_lib list`` and ``python -m gencaps_lib run EXPERIMENT``."""
+"""The command line: ``python -m gencaps_lib list``, ``run EXPERIMENT`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from gencaps_lib import results
+from gencaps_lib import bench, results
 from gencaps_lib.data import DataError, load_digits
 from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment, check_profile, current_profile
@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; bad use exits with status 2 and one line."""
     parser = _Parser(prog="python -m gencaps_lib", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run | bench", parser_class=_Parser)
     listing = commands.add_parser("list", help="every experiment and model, with sizes, steps, ranges and figures")
     run = commands.add_parser("run", help="train and judge one experiment's models, and write a result file for each")
     run.add_argument("experiment", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
@@ -42,7 +42,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     run.add_argument("--out", metavar="DIR", default="results", help="folder for the results (default: results)")
     run.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     run.add_argument("--force", action="store_true", help="replace a result that is there already")
-    for command in (listing, run):
+    measuring = commands.add_parser("bench", help="what a training step costs here, and what each change bought")
+    bench.add_arguments(measuring, _positive)
+    for command in (listing, run, measuring):
         command.add_argument(
             "--profile", help=f"{', '.join(PROFILES)} (default: $GENCAPS_PROFILE, or quick)", default=None
         )
@@ -128,13 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.experiment not in EXPERIMENTS:
             raise ValueError(f"unknown experiment {options.experiment!r}: choose one of {', '.join(EXPERIMENTS)}")
         experiment = EXPERIMENTS[options.experiment].at(profile)
-        if options.model and options.model not in experiment.models:
+        if options.command == "run" and options.model and options.model not in experiment.models:
             raise ValueError(f"unknown model {options.model!r}: choose one of {', '.join(experiment.models)}")
         try:
             torch.empty(0, device=options.device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"device {options.device!r} cannot be used here ({reason}): try --device cpu") from None
+        if options.command == "bench":
+            print(bench.command(options, profile))
+            return 0
         if options.steps:
             experiment = replace(experiment, steps=options.steps)
         return run_experiment(experiment, options)
