@@ -5,7 +5,7 @@ NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 # Nothing that tests or builds may depend on the data or the network of the machine it runs on.
 HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: book test lint unit smoke chapters study clean
+.PHONY: book test lint unit smoke chapters study bench clean
 
 .venv/ready: requirements.txt requirements-dev.txt requirements-ray.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -41,6 +41,10 @@ chapters: .venv/ready
 # All runs that are missing (make study ARGS='--profile full --minutes 25'); see CONTRIBUTING.md.
 study: .venv/ready
 	$(BIN)/python -m gencaps_lib study $(ARGS)
+
+# What a training step costs here, and what each change bought (make bench BENCH="--profile full --out here.json").
+bench: .venv/ready
+	$(BIN)/python -m gencaps_lib bench $(BENCH)
 
 clean:
 	rm -rf .venv _build

@@ -1,4 +1,4 @@
-"""The command line: ``python -m gencaps_lib list``, ``run EXPERIMENT`` and ``study [EXPERIMENT …]``."""
+"""The command line: ``python -m gencaps_lib list``, ``run EXPERIMENT``, ``study [EXPERIMENT …]`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from gencaps_lib import results
+from gencaps_lib import bench, results
 from gencaps_lib.data import DataError, load_digits
 from gencaps_lib.engines import Engine, EngineError, LocalEngine, RayEngine
 from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
@@ -37,7 +37,9 @@ class _Parser(argparse.ArgumentParser):
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; bad use exits with status 2 and one line."""
     parser = _Parser(prog="python -m gencaps_lib", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list | run | study", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="list | run | study | bench", parser_class=_Parser
+    )
     listing = commands.add_parser("list", help="every experiment and model, with sizes, steps, ranges and figures")
     run = commands.add_parser("run", help="train and judge one experiment's models, and write a result file for each")
     run.add_argument("experiment", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
@@ -64,7 +66,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             "--out", metavar="DIR", default="results", help="folder for the results (default: results)"
         )
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
-    for command in (listing, run, study):
+    measuring = commands.add_parser("bench", help="what a training step costs here, and what each change bought")
+    bench.add_arguments(measuring, _positive)
+    for command in (listing, run, study, measuring):
         command.add_argument(
             "--profile", help=f"{', '.join(PROFILES)} (default: $GENCAPS_PROFILE, or quick)", default=None
         )
@@ -216,9 +220,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.experiment not in EXPERIMENTS:
             raise ValueError(f"unknown experiment {options.experiment!r}: choose one of {', '.join(EXPERIMENTS)}")
         experiment = EXPERIMENTS[options.experiment].at(profile)
-        if options.model and options.model not in experiment.models:
+        if options.command == "run" and options.model and options.model not in experiment.models:
             raise ValueError(f"unknown model {options.model!r}: choose one of {', '.join(experiment.models)}")
         _usable(options.device)
+        if options.command == "bench":
+            print(bench.command(options, profile))
+            return 0
         if options.steps:
             experiment = replace(experiment, steps=options.steps)
         return run_experiment(experiment, options)

@@ -246,6 +246,10 @@ class Trainer:
         self.losses = torch.zeros(steps, device=self.device)
         self.made = torch.zeros(1, dtype=torch.int64, device=self.device)
 
+    def draw(self) -> Batch:
+        """The batch of the next step."""
+        return draw_batch(self.task, self.digits, self.batch, self.generator)
+
     def step(self) -> None:
         """Draw a batch, transform it, and make one step of the optimiser, after those of the model's rival.
 
@@ -257,7 +261,7 @@ class Trainer:
         if self.rival is not None:
             self._train_rival()
         self.adapt.zero_grad(set_to_none=True)
-        loss, seen = self.objective(draw_batch(self.task, self.digits, self.batch, self.generator))
+        loss, seen = self.objective(self.draw())
         if self.device.type == "cpu" and not math.isfinite(loss.item()):
             raise DivergedError(int(self.made), self.losses[: int(self.made)].tolist())
         loss.backward()

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -116,6 +117,36 @@ def test_a_step_records_its_loss_once(name, task, digits):
         assert (trainer.losses[made:] == 0).all()
         trainer.step()
     assert trainer.losses.tolist() == [*expected, 0, 0]
+
+
+def test_a_capture_that_fails_leaves_no_trace(task, digits, monkeypatch):
+    """What happens around the capture; that it succeeds where it can is tested below, on a GPU."""
+    registered = []
+
+    class Graph:
+        def register_generator_state(self, generator):
+            registered.append(generator)
+
+    @contextmanager
+    def refuse(graph, stream):
+        registered[0].seed()  # the generator is spoiled
+        raise RuntimeError("operation not permitted when stream is capturing\nand many lines more")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    expected = fit(build("autoencoder", task), task, digits, 6, batch=8, progress=False)
+    trainer = Trainer(build("autoencoder", task), task, digits, 6, batch=8)
+    first = trainer.generator
+    for _ in range(3):
+        trainer.step()
+    with pytest.warns(UserWarning, match=r"without a CUDA graph.*\(operation not permitted .* capturing\)$"):
+        advance = trainer.capture()
+    assert registered == [first]
+    for _ in range(3):
+        advance()
+    assert trainer.losses.tolist() == expected
 
 
 # What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a

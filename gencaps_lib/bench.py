@@ -1,0 +1,280 @@
+"""What a training step costs, what each change bought, and how far it is from what the machine allows.
+
+Side by side in one run: the straightforward port, which transforms image by image with Pillow behind a DataLoader and
+trains with plain Adam, and what this library does instead, a change at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from gencaps_lib.costs import Cost, Rates, RoutingCost, machine_rates, routing_costs, seconds_of, step_cost
+from gencaps_lib.data import load_digits
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.port import Port
+from gencaps_lib.results import ResultError, machine
+from gencaps_lib.training import REFERENCE, WARM_UP, Batch, Optimiser, Trainer, side_stream
+
+MODELS = ("autoencoder", "continuous-capsules")
+# As torch makes it for who says no more than its name; `Optimiser` would make it faster on CUDA.
+PLAIN = Optimiser("adam", 1e-3, options={"fused": None, "capturable": False})
+FUSED = Optimiser("adam", 1e-3, options={"fused": True})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way of making the same step.
+
+    Attributes
+    ----------
+    name : what it is, or what it adds to the one before
+    port : the straightforward port, and not `training.Trainer`
+    optimiser : how to optimise
+    channels_last : the memory format of the model, otherwise contiguous
+    captured : as a CUDA graph
+    bf16 : the model under autocast to bfloat16, which `fit` does not use: it changes results
+    """
+
+    name: str
+    port: bool = False
+    optimiser: Optimiser = PLAIN
+    channels_last: bool = False
+    captured: bool = False
+    bf16: bool = False
+
+
+def candidates(device: str) -> dict[str, Candidate]:
+    """What is measured on a device, by name; the one before the last two is how the library trains there."""
+    fused = Candidate("+ fused optimiser", optimiser=FUSED)
+    ours = [fused, replace(fused, name="+ channels-last", channels_last=True)]
+    if torch.device(device).type == "cuda":
+        ours.append(replace(ours[-1], name="+ captured graph", captured=True))
+    ways = (
+        Candidate("straightforward port", port=True),
+        Candidate("+ data resident, batched transforms"),
+        *ours,
+        replace(ours[-1], name="the same with the reference's RMSProp", optimiser=REFERENCE),
+        replace(ours[-1], name="the same under bf16 autocast (not used)", bf16=True),
+    )
+    return {way.name: way for way in ways}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured: an experiment by name at a profile, and where and how often; see `add_arguments`."""
+
+    experiment: str
+    profile: str
+    source: str
+    data: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+    steps: int = 20
+    repeats: int = 5
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One candidate's step.
+
+    Attributes
+    ----------
+    model, candidate : what was measured
+    seconds : of a step, the median over the repeats; `all_seconds` has each
+    images_per_second : at that time
+    peak_bytes : the most memory that tensors took on the GPU; on a CPU, that the whole process took, Python and PyTorch
+        included, and None where it was not a process of its own
+    """
+
+    model: str
+    candidate: str
+    seconds: float
+    all_seconds: list[float]
+    images_per_second: float
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Everything that was measured in one run, as plain data; `costs` and `floors`, in seconds, are by model."""
+
+    setup: Setup
+    batch: int
+    machine: dict[str, Any]
+    rates: Rates
+    costs: dict[str, Cost]
+    floors: dict[str, float]
+    measurements: list[Measurement]
+    routing: list[RoutingCost]
+
+
+def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trainer:
+    experiment = EXPERIMENTS[setup.experiment].at(setup.profile)
+    layout = torch.channels_last if candidate.channels_last else torch.contiguous_format
+    built = experiment.build(model).to(setup.device, memory_format=layout).train()
+    digits = load_digits("train", setup.source, root=setup.data).of(*experiment.task.digits)
+    options = {"optimiser": candidate.optimiser, "batch": experiment.batch}
+    if candidate.port:
+        return Port(built, experiment.task, digits, steps, setup.device, **options)
+    trainer = Trainer(built, experiment.task, digits.to(setup.device), steps, **options)
+    if candidate.bf16:
+        objective = trainer.objective
+
+        def lower_precision(batch: Batch) -> tuple[Tensor, Tensor]:
+            # A graph must not use weights that were cast before it.
+            with torch.autocast(trainer.device.type, torch.bfloat16, cache_enabled=False):
+                return objective(batch)
+
+        trainer.objective = lower_precision
+    return trainer
+
+
+def measure(setup: Setup, model: str, name: str, alone: bool = False) -> Measurement:
+    """Time a candidate's step; `alone` says that the process does nothing else, so that its memory is the step's."""
+    candidate = candidates(setup.device)[name]
+    trainer = _trainer(setup, model, candidate, 2 * WARM_UP + setup.repeats * setup.steps)
+    with side_stream(trainer.device):
+        for _ in range(WARM_UP):
+            trainer.step()
+        advance = trainer.capture() if candidate.captured else trainer.step
+        for _ in range(WARM_UP):
+            advance()
+        seconds = [seconds_of(advance, trainer.device, setup.steps) for _ in range(setup.repeats)]
+    median = statistics.median(seconds)
+    return Measurement(model, name, median, seconds, trainer.batch / median, _peak(trainer.device, alone))
+
+
+def _peak(device: torch.device, alone: bool) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if not alone or sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def count(setup: Setup, model: str) -> Cost:
+    """What a model's step does at least."""
+    return step_cost(_trainer(setup, model, Candidate("", optimiser=FUSED), 2))
+
+
+def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fresh: bool = True) -> Benchmark:
+    """Measure every candidate for every model, and this machine's rates.
+
+    Parameters
+    ----------
+    setup : what is measured, where, how often
+    models : models of the experiment
+    progress : show a bar
+    fresh : make each measurement in a process of its own, which nothing before has warmed up, or filled with memory
+
+    Raises
+    ------
+    ValueError
+        A model that the experiment does not have.
+    """
+    experiment = EXPERIMENTS[setup.experiment].at(setup.profile)
+    for model in models:
+        with torch.device("meta"):
+            experiment.build(model)
+    ways = candidates(setup.device)
+    bar = tqdm(total=len(models) * (len(ways) + 1) + 2, desc="measuring", leave=False, disable=not progress)
+
+    def call(function: Callable, *arguments) -> Any:  # noqa: ANN002
+        result = _in_a_fresh_process(setup.threads, function, *arguments) if fresh else function(*arguments)
+        bar.update()
+        return result
+
+    with bar:
+        rates = call(machine_rates, setup.device)
+        costs = {model: call(count, setup, model) for model in models}
+        measurements = [call(measure, setup, model, way, fresh) for model in models for way in ways]
+        routing = call(routing_costs, setup.device, experiment.batch)
+    floors = {model: cost.floor(rates) for model, cost in costs.items()}
+    where = machine(torch.device(setup.device))
+    return Benchmark(setup, experiment.batch, where, rates, costs, floors, measurements, routing)
+
+
+def _in_a_fresh_process(threads: int, function: Callable, *arguments) -> Any:  # noqa: ANN002
+    options = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (threads,)}
+    with ProcessPoolExecutor(1, **options) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def table(benchmark: Benchmark) -> str:
+    """What was measured, for people."""
+    setup, rates = benchmark.setup, benchmark.rates
+    lines = [
+        f"{setup.experiment}, {setup.profile} profile, {setup.source}, batch {benchmark.batch}; "
+        f"{benchmark.machine['device']}, PyTorch {benchmark.machine['torch']}",
+        f"it copies at {rates.bandwidth / 1e9:,.1f} GB/s and multiplies at {rates.arithmetic / 1e9:,.0f} GFLOP/s",
+    ]
+    for model, cost in benchmark.costs.items():
+        floor = benchmark.floors[model]
+        rows = [row for row in benchmark.measurements if row.model == model]
+        lines += [
+            "",
+            f"{model}: at least {floor * 1e3:.2f} ms a step ({cost.flops / 1e9:.2f} GFLOP, {cost.bytes / 1e6:,.0f} MB)",
+            f"  {'':42}{'ms a step':>10}{'images/s':>10}{'× faster':>10}{'× floor':>9}{'peak MB':>9}",
+        ]
+        for row in rows:
+            peak = "–" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}"
+            lines.append(
+                f"  {row.candidate:42}{row.seconds * 1e3:>10.2f}{row.images_per_second:>10,.0f}"
+                f"{rows[0].seconds / row.seconds:>10.2f}{row.seconds / floor:>9.2f}{peak:>9}"
+            )
+    lines += ["", f"{'N capsules to C maps of S×S':32}{'routed ms':>12}{'dense ms':>12}{'dense weights':>15}"]
+    for row in benchmark.routing:
+        sizes = f"N {row.capsules}, S {row.size}, C {row.channels}"
+        times = f"{row.seconds * 1e3:>12.2f}{row.dense_seconds * 1e3:>12.2f}"
+        lines.append(f"  {sizes:30}{times}{row.dense_weights:>15,}")
+    return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:
+    """Add the command's arguments to its parser; `count` reads a whole number of at least 1."""
+    parser.add_argument("--experiment", default="shift-transfer", help="default: shift-transfer")
+    parser.add_argument("--models", nargs="+", default=MODELS, help=f"default: {' '.join(MODELS)}")
+    parser.add_argument("--repeats", type=count, default=5, help="of each measurement; the median counts (default: 5)")
+    parser.add_argument("--steps", type=count, default=20, help="in each repeat (default: 20)")
+    parser.add_argument("--data", metavar="DIR", help="folder that holds MNIST/raw")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--out", metavar="FILE.json", type=Path, help="write the numbers there, too")
+
+
+def command(options: argparse.Namespace, profile: str) -> str:
+    """Measure what the command line's options say, write the file they name, and return the table.
+
+    Raises
+    ------
+    ResultError
+        The file cannot be written; said before anything is measured.
+    """
+    out = options.out
+    if out and (out.is_dir() or not os.access(out.parent, os.W_OK)):
+        raise ResultError(f"cannot write {out}: name a file in a folder that is there, and that you may write to")
+    # Found out once, so that every process takes the same.
+    source = load_digits("train", EXPERIMENTS[options.experiment].at(profile).source, root=options.data).source
+    numbers = {"threads": torch.get_num_threads(), "steps": options.steps, "repeats": options.repeats}
+    setup = Setup(options.experiment, profile, source, options.data, options.device, **numbers)
+    benchmark = run(setup, options.models)
+    if out:
+        out.write_text(json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n", encoding="utf-8")
+    return table(benchmark)

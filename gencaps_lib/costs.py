@@ -1,0 +1,161 @@
+"""What a machine allows, what a training step asks of it, and what routing costs beside a dense layer.
+
+References
+----------
+Williams, Waterman, Patterson (2009), "Roofline": a computation is bound by its arithmetic or by its memory traffic.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gencaps_lib.routing import route_by_address
+from gencaps_lib.training import Trainer
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a machine does at its best.
+
+    Attributes
+    ----------
+    bandwidth : bytes a second that a large copy reads and writes
+    arithmetic : FLOP a second of a large product of float32 matrices
+    """
+
+    bandwidth: float
+    arithmetic: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a step does at least.
+
+    Attributes
+    ----------
+    flops : of matrix products and convolutions, forward and backward
+    bytes : weights are read forward, backward and to be updated, and written; gradients, what the optimiser keeps, and
+        what the forward pass leaves to the backward one are written once and read once
+    """
+
+    flops: int
+    bytes: int
+
+    def floor(self, rates: Rates) -> float:
+        """The seconds that it takes a machine that does both at once; a cache may move bytes faster than that."""
+        return max(self.bytes / rates.bandwidth, self.flops / rates.arithmetic)
+
+
+@dataclass(frozen=True)
+class RoutingCost:
+    """Forward and backward pass of routing N capsules to (C, S, S) maps, and of the dense layer between as many units.
+
+    A learned weight between each capsule and each of the C·S·S cells makes the dense layer's matrix product as large
+    as routing's: what differs is that routing computes its weights, for each image.
+    """
+
+    capsules: int
+    size: int
+    channels: int
+    seconds: float
+    dense_seconds: float
+    dense_weights: int
+
+
+def seconds_of(run: Callable[[], Any], device: torch.device, times: int = 1) -> float:
+    """The time that one call takes, over some in a row."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    for _ in range(times):
+        run()
+    wait()
+    return (time.perf_counter() - start) / times
+
+
+def machine_rates(device: str | torch.device, elements: int = 2**26, side: int | None = None) -> Rates:
+    """The best of six copies of `elements` floats, and of six products of matrices with `side` rows.
+
+    By default, `side` is 2048 on a CPU and 8192 on a GPU, where tensor cores may round the factors, as they may in
+    convolutions.
+    """
+    where = torch.device(device)
+    if side is None:
+        side = 8192 if where.type == "cuda" else 2048
+    source, matrix = torch.rand(elements, device=where), torch.rand(side, side, device=where)
+    target, product = torch.zeros_like(source), torch.zeros_like(matrix)
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        copying = min(seconds_of(lambda: target.copy_(source), where) for _ in range(6))
+        multiplying = min(seconds_of(lambda: torch.mm(matrix, matrix, out=product), where) for _ in range(6))
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+    return Rates(2 * source.nbytes / copying, 2 * side**3 / multiplying)
+
+
+def step_cost(trainer: Trainer) -> Cost:
+    """Count what a trainer's step does; two steps are made."""
+    trainer.step()  # what the optimiser keeps is there from now on
+    weights = {parameter.data_ptr(): parameter for parameter in trainer.model.parameters() if parameter.requires_grad}
+    left: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            left[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+    ):
+        trainer.step()
+    weight_bytes = sum(weight.nbytes for weight in weights.values())
+    kept = [value for state in trainer.adapt.state.values() for value in state.values() if isinstance(value, Tensor)]
+    moved = (4 + 2) * weight_bytes + 2 * sum(value.nbytes for value in kept) + 2 * sum(left.values())
+    return Cost(counter.get_total_flops(), moved)
+
+
+def routing_costs(
+    device: str | torch.device,
+    batch: int,
+    base: tuple[int, int, int] = (128, 17, 32),
+    factors: Sequence[float] = (0.5, 2),
+    repeats: int = 5,
+) -> list[RoutingCost]:
+    """Time routing and a dense layer at N, S, C = `base`, and with each of the three by itself times `factors`."""
+    sizes = [base]
+    for place in range(3):
+        for factor in factors:
+            sizes.append((*base[:place], max(1, int(base[place] * factor)), *base[place + 1 :]))
+    return [_routing_cost(torch.device(device), batch, *size, repeats) for size in sizes]
+
+
+def _routing_cost(
+    device: torch.device, batch: int, capsules: int, size: int, channels: int, repeats: int
+) -> RoutingCost:
+    addresses = (torch.rand(batch, capsules, 2, device=device) * (size - 1)).requires_grad_()
+    activations = torch.rand(batch, capsules, channels, device=device, requires_grad=True)
+    units = torch.rand(batch, capsules, device=device, requires_grad=True)
+    dense = nn.Linear(capsules, channels * size**2).to(device)
+    error = torch.rand(batch, channels * size**2, device=device)
+
+    def route() -> None:
+        route_by_address(addresses, activations, size).flatten(1).backward(error)
+
+    def connect() -> None:
+        dense(units).backward(error)
+
+    routed, connected = (
+        statistics.median([seconds_of(run, device, 3) for _ in range(repeats + 1)][1:])  # the first warms up
+        for run in (route, connect)
+    )
+    return RoutingCost(capsules, size, channels, routed, connected, dense.weight.numel())

@@ -1,0 +1,211 @@
+"""What a step costs: the straightforward port trains on the same, the counts are right, and the command measures."""
+
+import argparse
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from gencaps_lib import __main__ as command_line
+from gencaps_lib import bench, costs
+from gencaps_lib.costs import Cost, Rates, RoutingCost, step_cost
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.port import Port, PortedDigits
+from gencaps_lib.training import Optimiser, Trainer
+
+SETUP = bench.Setup("shift-transfer", "smoke", "embedded", steps=1, repeats=2)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Measurements of the machine that take no time, in this process."""
+    monkeypatch.setattr(bench, "machine_rates", partial(costs.machine_rates, elements=2**16, side=64))
+    monkeypatch.setattr(bench, "routing_costs", partial(costs.routing_costs, base=(4, 3, 2), repeats=1))
+    monkeypatch.setattr(bench, "_in_a_fresh_process", lambda threads, function, *arguments: function(*arguments))
+
+
+@pytest.mark.parametrize("name", ["shift-transfer", "rotation-transfer", "rotation-raw-angle"])
+def test_the_port_shows_what_the_library_shows(name, digits):
+    task = EXPERIMENTS[name].at("smoke").task
+    ported = PortedDigits(digits, task)
+    values = []
+    for index in range(40):
+        image, label, value, target = ported[index]
+        assert torch.equal(image, digits.images[index])
+        assert label == digits.labels[index]
+        low, high = task.seen[label]
+        assert ((low <= value) & (value <= high)).all()
+        assert torch.allclose(target, task.target(image[None], value[None])[0], atol=1e-5)
+        values.append(tuple(value.tolist()))
+    assert len(set(values)) > 20
+
+
+@pytest.mark.parametrize("name", ["shift-transfer", "rotation-transfer"])
+def test_the_port_learns_what_the_library_learns(name, digits):
+    experiment = EXPERIMENTS[name].at("smoke")
+    options = {"optimiser": Optimiser("adam", 1e-2), "batch": 16}
+    port = Port(experiment.build("autoencoder"), experiment.task, digits, 30, "cpu", **options)
+    ours = Trainer(experiment.build("autoencoder"), experiment.task, digits, 30, **options)
+    for trainer in (port, ours):
+        for _ in range(30):
+            trainer.step()
+    assert port.losses[-5:].mean() == pytest.approx(ours.losses[-5:].mean().item(), rel=0.3)
+    assert port.losses[-5:].mean() < 0.5 * port.losses[0]
+
+
+def test_flops_and_bytes_are_counted(task, digits):
+    class Line(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.line = torch.nn.Linear(784, 5, bias=False)
+
+        def loss(self, batch):
+            error = self.line(batch.images.flatten(1)).square().sum()
+            return error, error.detach()
+
+    cost = step_cost(Trainer(Line(), task, digits, 2, optimiser=Optimiser("sgd", 1e-9), batch=16))
+    assert cost.flops == 2 * (2 * 16 * 784 * 5)  # forward, and for the weights; the images need no gradient
+    weights, images, outputs = 784 * 5 * 4, 16 * 784 * 4, 16 * 5 * 4
+    assert cost.bytes == 6 * weights + 2 * images + 2 * outputs
+    adam = step_cost(Trainer(Line(), task, digits, 2, optimiser=Optimiser("adam", 1e-9), batch=16))
+    assert adam.bytes == cost.bytes + 2 * 2 * weights + 2 * 4  # two moments, and the count of steps
+
+
+def test_the_floor_is_the_longer_of_arithmetic_and_traffic():
+    assert Cost(flops=100, bytes=30).floor(Rates(bandwidth=10, arithmetic=100)) == 3
+    assert Cost(flops=500, bytes=30).floor(Rates(bandwidth=10, arithmetic=100)) == 5
+
+
+def test_rates_are_of_this_machine():
+    rates = costs.machine_rates("cpu", elements=2**20, side=256)
+    assert 1e8 < rates.bandwidth < 1e13
+    assert 1e8 < rates.arithmetic < 1e15
+    assert torch.backends.cuda.matmul.fp32_precision != "tf32"
+
+
+def test_routing_is_timed_beside_a_dense_layer_of_as_many_products():
+    measured = costs.routing_costs("cpu", batch=2, base=(4, 3, 2), factors=(2,), repeats=1)
+    assert [(cost.capsules, cost.size, cost.channels) for cost in measured] == [
+        (4, 3, 2),
+        (8, 3, 2),
+        (4, 6, 2),
+        (4, 3, 4),
+    ]
+    assert [cost.dense_weights for cost in measured] == [4 * 18, 8 * 18, 4 * 72, 4 * 36]
+    assert all(cost.seconds > 0 and cost.dense_seconds > 0 for cost in measured)
+
+
+def test_every_candidate_is_what_it_says(monkeypatch):
+    made = {}
+
+    class Spy(Exception):
+        pass
+
+    def stop(trainer):
+        made["trainer"] = trainer
+        raise Spy
+
+    monkeypatch.setattr(Trainer, "step", stop)
+    monkeypatch.setattr(Port, "step", stop)
+    seen = {}
+    for name in bench.candidates("cpu"):
+        with pytest.raises(Spy):
+            bench.measure(SETUP, "autoencoder", name)
+        trainer = made["trainer"]
+        weight = trainer.model.encoder[2].weight
+        output = []
+        trainer.model.register_forward_hook(lambda module, inputs, drawn, output=output: output.append(drawn.dtype))
+        trainer.objective(trainer.draw())
+        seen[name] = (
+            type(trainer).__name__,
+            type(trainer.adapt).__name__,
+            trainer.adapt.defaults.get("fused"),
+            weight.is_contiguous(memory_format=torch.channels_last),
+            output[0],
+        )
+    assert list(seen.values()) == [
+        ("Port", "Adam", None, False, torch.float32),
+        ("Trainer", "Adam", None, False, torch.float32),
+        ("Trainer", "Adam", True, False, torch.float32),
+        ("Trainer", "Adam", True, True, torch.float32),
+        ("Trainer", "ReferenceRMSprop", None, True, torch.float32),
+        ("Trainer", "Adam", True, True, torch.bfloat16),
+    ]
+
+
+def test_on_cuda_the_captured_graph_is_measured_too():
+    ways = bench.candidates("cuda")
+    assert [name for name, way in ways.items() if way.captured] == list(ways)[4:]
+    assert not any(way.captured for way in bench.candidates("cpu").values())
+
+
+def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    arguments = ["--profile", "smoke", "--models", "continuous-capsules", "--steps", "2", "--repeats", "3"]
+    assert command_line.main(["bench", *arguments, "--device", "cpu", "--out", str(out)]) == 0
+    written = json.loads(out.read_text())
+    assert written["setup"] | {"threads": 0} == {
+        "experiment": "shift-transfer",
+        "profile": "smoke",
+        "source": "embedded",
+        "data": None,
+        "device": "cpu",
+        "threads": 0,
+        "steps": 2,
+        "repeats": 3,
+    }
+    assert [row["candidate"] for row in written["measurements"]] == list(bench.candidates("cpu"))
+    for row in written["measurements"]:
+        assert len(row["all_seconds"]) == 3
+        assert sorted(row["all_seconds"])[1] == row["seconds"] > 0
+        assert row["images_per_second"] == pytest.approx(written["batch"] / row["seconds"])
+    cost, floor = written["costs"]["continuous-capsules"], written["floors"]["continuous-capsules"]
+    assert floor == Cost(**cost).floor(Rates(**written["rates"])) > 0
+    assert [RoutingCost(**row).capsules for row in written["routing"]] == [4, 2, 8, 4, 4, 4, 4]
+    shown = capsys.readouterr().out
+    ratio = written["measurements"][0]["seconds"] / written["measurements"][3]["seconds"]
+    line = next(line for line in shown.splitlines() if "+ channels-last" in line)
+    assert f"{ratio:.2f}" in line
+    assert f"{written['measurements'][3]['seconds'] / floor:.2f}" in line
+
+
+def test_a_fresh_process_knows_its_own_peak_memory(monkeypatch):
+    monkeypatch.setattr(bench, "_peak", lambda *_arguments: -1)  # in this process, and so not in the other
+    measured = bench._in_a_fresh_process(1, bench.measure, SETUP, "continuous-capsules", "+ fused optimiser", True)
+    assert 5e7 < measured.peak_bytes < 5e9
+    assert measured.seconds > 0
+
+
+def test_without_a_process_of_its_own_the_memory_is_not_known():
+    assert bench.measure(SETUP, "continuous-capsules", "+ fused optimiser").peak_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (("--experiment", "shift"), 2, "unknown experiment"),
+        (("--models", "gan"), 2, "unknown model 'gan'"),
+        (("--repeats", "0"), 2, "whole number of at least 1"),
+        (("--device", "tpu"), 2, "--device cpu"),
+        (("--out", "nowhere/bench.json"), 1, "cannot write"),
+    ],
+)
+def test_bad_use_is_one_line(arguments, status, complaint, capsys, small, monkeypatch):
+    monkeypatch.setattr(bench, "measure", lambda *_arguments: pytest.fail("it measured"))
+    try:
+        returned = command_line.main(["bench", "--profile", "smoke", *arguments])
+    except SystemExit as stop:
+        returned = stop.code
+    shown = capsys.readouterr()
+    assert returned == status
+    assert len(shown.err.strip().splitlines()) == 1
+    assert complaint in shown.err
+
+
+def test_defaults():
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser, int)
+    options = parser.parse_args([])
+    assert (options.experiment, options.steps, options.repeats) == ("shift-transfer", 20, 5)
+    assert list(options.models) == ["autoencoder", "continuous-capsules"]
