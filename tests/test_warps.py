@@ -1,0 +1,149 @@
+"""Transforms and their matrices: what each does to images, its matrix does to addresses."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gencaps_lib.affine import affine, exponential, rotation, translation
+from gencaps_lib.tasks import RawRotation, Rotation, Shift
+from gencaps_lib.transforms import rotate, shift, warp
+from gencaps_lib.warps import RotationAndShift, Scale, Shear
+
+TRANSFORMS = [Shift(8), Rotation(), RawRotation(), Scale(), Shear(), RotationAndShift(8)]
+
+
+def test_warp_equals_naive_loops(digits, generator):
+    images = digits.images[:2]
+    matrices = affine(torch.eye(2) + 0.3 * torch.randn(2, 2, 2, generator=generator), torch.tensor([[0.1, 0.3]] * 2))
+    warped = warp(images, matrices, margin=3)
+    assert warped.shape == (2, 1, 34, 34)
+    for b in range(2):
+        canvas = F.pad(images[b, 0], (3, 3, 3, 3), value=-1).tolist()
+        back = torch.linalg.inv(matrices[b].double())
+        for i in range(34):
+            for j in range(34):
+                place = torch.tensor([2 * i / 33 - 1, 2 * j / 33 - 1, 1], dtype=torch.float64)
+                row, column = ((back @ place)[:2].add(1) * 33 / 2).tolist()
+                top, left = math.floor(row), math.floor(column)
+                value = -1.0
+                for r in (top, top + 1):
+                    for c in (left, left + 1):
+                        if 0 <= r < 34 and 0 <= c < 34:
+                            value += (1 - abs(row - r)) * (1 - abs(column - c)) * (canvas[r][c] + 1)
+                assert warped[b, 0, i, j].item() == pytest.approx(value, abs=1e-5)
+
+
+def test_warp_by_a_shift_or_a_rotation_is_shift_or_rotate(digits, generator):
+    images = digits.images[:20]
+    offsets = torch.randint(-8, 9, (20, 2), generator=generator)
+    shifted = warp(images, translation(offsets * 2 / 43), margin=8)
+    assert torch.allclose(shifted, shift(images, offsets, 8), atol=1e-5)
+    degrees = torch.rand(20, generator=generator) * 360
+    # But for the outermost pixels, which rotate repeats outwards by half a pixel.
+    inner = (..., slice(2, -2), slice(2, -2))
+    turned = warp(images, rotation(degrees.double() * math.pi / 180))
+    assert torch.allclose(turned[inner], rotate(images, degrees)[inner], atol=1e-5)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: type(transform).__name__)
+def test_the_matrix_does_what_the_transform_does(transform, digits, generator):
+    """On the canvas, the untransformed images moved by the matrix are the transformed images."""
+    images = digits.images[:20]
+    least, most = {"Shift": (-8, 8), "Rotation": (-180, 180), "RawRotation": (-360, 360)}.get(
+        type(transform).__name__, (-0.5, 0.5)
+    )
+    values = transform.draw(torch.full((20,), float(least)), torch.full((20,), float(most)), generator)
+    code = transform.code(values)
+    assert code.shape == (20, transform.code_length)
+    parameters = transform.parameters(code)
+    assert parameters.shape == (20, transform.dimensions)
+    still = transform.apply(images, transform.along_grid(torch.zeros(1)).expand(20, -1))
+    expected = transform.apply(images, values)
+    assert expected.shape[-1] == transform.side
+    inner = (..., slice(2, -2), slice(2, -2))
+    moved = warp(still, transform.matrix(parameters))
+    assert torch.allclose(moved[inner], expected[inner], atol=1e-4)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: type(transform).__name__)
+def test_the_matrix_is_the_exponential_of_the_generators(transform, generator):
+    parameters = torch.randn(10, transform.dimensions, generator=generator)
+    generators = transform.generators()
+    assert generators.shape == (transform.dimensions, 3, 3)
+    made = exponential(parameters, generators, transform.factors)
+    assert torch.allclose(made, transform.matrix(parameters), atol=1e-5)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: type(transform).__name__)
+def test_point_zero_of_a_grid_does_nothing(transform, digits):
+    values = transform.along_grid(torch.zeros(1))
+    assert transform.parameters(transform.code(values)).tolist() == [[0.0] * transform.dimensions]
+    margin = (transform.side - 28) // 2
+    untouched = F.pad(digits.images[:1], (margin,) * 4, value=-1)
+    assert torch.allclose(transform.apply(digits.images[:1], values), untouched, atol=1e-6)
+
+
+@pytest.mark.parametrize("transform", [Scale(), Shear()], ids=["Scale", "Shear"])
+def test_scale_and_shear_equal_grid_sample(transform, digits):
+    """Where a pixel of the result comes from, written out for (x, y) = (column, row) as PyTorch wants it."""
+    images = digits.images[:3]
+    value = 0.4
+    canvas = F.pad(images, (6,) * 4, value=-1)
+    theta = {
+        "Scale": [[2**-value, 0, 0], [0, 2**-value, 0]],
+        "Shear": [[1, -value, 0], [0, 1, 0]],
+    }[type(transform).__name__]
+    grid = F.affine_grid(torch.tensor(theta).expand(3, 2, 3), [3, 1, 40, 40], align_corners=True)
+    expected = F.grid_sample(canvas + 1, grid, align_corners=True) - 1
+    assert torch.allclose(transform.apply(images, torch.full((3, 1), value)), expected, atol=1e-4)
+
+
+def test_scale_in_octaves_and_shear_to_the_right():
+    dot = torch.full((1, 1, 28, 28), -1.0)
+    dot[..., 17:19, 13:15] = 1  # 4 pixels below the centre
+    down = {
+        value: Scale().apply(dot, torch.tensor([[value]]))[0, 0].add(1).sum(1).argmax().item() for value in (0.0, 1.0)
+    }
+    assert down[0] == 23  # 19.5 + 3.5
+    assert down[1] in (26, 27)  # 19.5 + 7
+    sheared = Shear().apply(dot, torch.tensor([[1.0]]))[0, 0] + 1
+    columns = (sheared.sum(0) * torch.arange(40)).sum() / sheared.sum()
+    assert columns.item() == pytest.approx(19.5 + 4, abs=0.01)
+
+
+def test_rotation_and_shift_draws_each_by_itself(generator):
+    transform = RotationAndShift(8)
+    values = transform.draw(torch.full((4000,), -0.5), torch.full((4000,), 0.5), generator)
+    degrees, offsets = values[:, 0], values[:, 1:]
+    assert -90 <= degrees.min() < -89
+    assert 89 < degrees.max() <= 90
+    assert sorted(offsets.unique().tolist()) == list(range(-4, 5))
+    assert torch.corrcoef(values.T).fill_diagonal_(0).abs().max() < 0.06
+    assert transform.along_grid(torch.tensor([-1.0, 0.5])).tolist() == [[-180, -8, -8], [90, 4, 4]]
+
+
+def test_rotation_and_shift_turns_first(digits):
+    values = torch.tensor([[30.0, 3.0, -5.0]])
+    expected = shift(rotate(digits.images[:1], 30.0), torch.tensor([[3, -5]]), margin=8)
+    assert torch.equal(RotationAndShift(8).apply(digits.images[:1], values), expected)
+
+
+IMAGES = torch.zeros(2, 1, 28, 28)
+MATRICES = torch.eye(3).expand(2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "complaint"),
+    [
+        (lambda: warp(IMAGES[..., :20], MATRICES), ValueError, "square"),
+        (lambda: warp(IMAGES, MATRICES[:1]), ValueError, "matrices must have shape"),
+        (lambda: warp(IMAGES, MATRICES[:, :2]), ValueError, "matrices must have shape"),
+        (lambda: warp(IMAGES, MATRICES, margin=-1), ValueError, "margin"),
+        (lambda: warp(IMAGES.long(), MATRICES), TypeError, "floating point"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(call, error, complaint):
+    with pytest.raises(error, match=complaint):
+        call()
