@@ -44,6 +44,7 @@ def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] 
                 file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
+            os.chmod(drafts[target], 0o644)  # drafts are for their maker alone, results for all
         if any(old.exists() for old in beside):
             # Whoever is killed from here on leaves no file that counts, rather than one with another's parts.
             path.unlink(missing_ok=True)

@@ -56,3 +56,9 @@ def test_a_failure_leaves_no_drafts(tmp_path, monkeypatch, name):
     with pytest.raises(OSError, match="No space"):
         write_whole(tmp_path / "it.json", b"new", {tmp_path / "it.npz": b"new"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_what_is_written_can_be_read_by_all(tmp_path):
+    write_whole(tmp_path / "it.json", b"{}", {tmp_path / "it.npz": b"x"})
+    assert {path.stat().st_mode & 0o444 for path in tmp_path.iterdir()} == {0o444}
