@@ -1,0 +1,53 @@
+"""The results that are shipped with the library: whole, true to today's code, of MNIST, and small."""
+
+import json
+import shutil
+
+import numpy as np
+import torch
+
+from gencaps_lib import results
+
+
+def test_nothing_published_is_stale_or_hand_edited():
+    assert results.check(results.PUBLISHED) == []
+
+
+def test_the_check_finds_a_number_that_was_improved_by_hand(tmp_path):
+    experiment, models = next(iter(results.published().items()))
+    model = next(iter(models))
+    folder = tmp_path / experiment / model
+    shutil.copytree(results.PUBLISHED / experiment / model, folder)
+    assert results.check(tmp_path) == []
+    path = folder / "seed0.json"
+    content = json.loads(path.read_text())
+    content["curves"]["4"][0] /= 2
+    path.write_text(json.dumps(content))
+    (complaint,) = results.check(tmp_path)
+    assert "changed after it was written" in complaint
+
+
+def test_published_results_are_of_mnist_and_finished():
+    for models in results.published().values():
+        for runs in models.values():
+            for result in runs.results:
+                assert result.source == "mnist"
+                assert result.complete
+
+
+def test_published_results_stay_small():
+    size = sum(path.stat().st_size for path in results.PUBLISHED.rglob("*") if path.is_file())
+    assert size < 25e6
+
+
+def test_a_published_decoder_loads_and_draws_pictures_of_its_gallery_s_size():
+    kept = sorted(results.PUBLISHED.glob("*/*/seed0.decoder.safetensors"))
+    assert kept
+    experiment, model = kept[0].parts[-3:-1]
+    decoder = results.load_decoder(results.PUBLISHED, experiment, model)
+    task = results.load(results.PUBLISHED, experiment, model).task
+    drawn = np.load(kept[0].with_name("seed0.gallery.npz"))["drawn"]
+    with torch.no_grad():
+        image = decoder(torch.zeros(1, task.sizes[model]["z"]), torch.zeros(1, task.transform.code_length))
+    assert image.shape[2:] == drawn.shape[2:]
+    assert drawn.max() > 128  # ink
