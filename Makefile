@@ -42,9 +42,9 @@ chapters: .venv/ready
 study: .venv/ready
 	$(BIN)/python -m gencaps_lib study $(ARGS)
 
-# What a training step costs here, and what each change bought (make bench BENCH="--profile full --out here.json").
+# What a training step costs here, and what each change bought (make bench ARGS='--profile full --out here.json').
 bench: .venv/ready
-	$(BIN)/python -m gencaps_lib bench $(BENCH)
+	$(BIN)/python -m gencaps_lib bench $(ARGS)
 
 clean:
 	rm -rf .venv _build
