@@ -189,7 +189,7 @@ _QUICK_OPTIMISERS = {
     "digit-capsules": _adam(8e-3),
     "learned-addresses": replace(REFERENCE, lr=2e-3, schedule="one-cycle"),
     "learned-addresses-pretrained": replace(REFERENCE, lr=4e-3, schedule="one-cycle"),
-    # By the training loss of the learned generator on rotation extrapolation, best of 5e-3, 8e-3 and 12e-3 at 400 steps.
+    # By the training loss of the learned generator on rotation extrapolation: the best of three, at 400 steps.
     **{name: _adam(8e-3) for name in _COMPOSED_MODELS},
 }
 # Capsules whose poses compose are not the reference's: long runs are trained as the first trial was.
