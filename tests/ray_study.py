@@ -1,4 +1,5 @@
-"""A study on a Ray cluster of two machines, one of which is killed in the middle of a run; a program for test_study.
+"""A study on a Ray cluster of two machines, one of which is killed in the middle of a run; the program of
+test_study_on_ray.
 
 Usage: ray_study.py FOLDER. It prints the lines that the study reports.
 """

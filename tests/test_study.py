@@ -22,21 +22,7 @@ from gencaps_lib.study import Study
 from gencaps_lib.training import DivergedError
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 PAIR = ("continuous-capsules", "digit-capsules")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_ray(tmp_path_factory):
-    """The study on a cluster, begun before all tests and looked at by the last: most of its time is waiting."""
-    folder = tmp_path_factory.mktemp("ray")
-    environment = {**ENVIRONMENT, "RAY_raylet_start_wait_time_s": "120", "RAY_USAGE_STATS_ENABLED": "0"}
-    with (folder / "output").open("w+") as output:
-        program = [sys.executable, str(ROOT / "tests" / "ray_study.py"), str(folder / "results")]
-        process = subprocess.Popen(program, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        yield SimpleNamespace(process=process, output=folder / "output", folder=folder / "results")
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +35,23 @@ def study(*arguments, models=PAIR):
     return command_line.main(["study", "shift-transfer", "--models", *models, *arguments])
 
 
-def start(*arguments):
-    """The same as a process of its own."""
-    program = [sys.executable, "-m", "gencaps_lib", "study", "shift-transfer", "--models", *PAIR, *arguments]
-    return subprocess.Popen(program, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+@pytest.fixture
+def start():
+    """The same as a process of its own, of which none outlives the test."""
+    processes = []
+
+    def begin(*arguments):
+        program = [sys.executable, "-m", "gencaps_lib", "study", "shift-transfer", "--models", *PAIR, *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        processes.append(subprocess.Popen(program, env=environment, **pipes))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def done(output):
@@ -99,12 +98,11 @@ def test_it_makes_what_is_missing_and_no_more(capsys, monkeypatch):
     assert study("--seeds", "0-2") == 0
 
 
-def test_killed_in_the_middle_it_goes_on_where_it_was(capsys):
+def test_killed_in_the_middle_it_goes_on_where_it_was(start, capsys):
     process = start("--seeds", "0-2")
     seen = "".join(next(process.stdout) for _ in range(3))  # the fourth run is under way
     process.kill()
-    seen += process.stdout.read()
-    process.wait()
+    seen += process.communicate()[0]
     assert results.check("results") == []
     there = {path: path.stat().st_mtime_ns for path in Path("results").rglob("seed*")}
     draft = Path("results/shift-transfer/digit-capsules/.seed1.json.killed.draft")
@@ -117,7 +115,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(capsys):
     assert not draft.exists()
 
 
-def test_two_studies_share_the_work():
+def test_two_studies_share_the_work(start):
     processes = [start("--seeds", "0-2") for _ in range(2)]
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
@@ -197,13 +195,12 @@ def _draw_nothing(monkeypatch):
 @pytest.mark.parametrize("fail", [_diverge, _draw_nothing])
 def test_what_is_not_finite_is_recorded_and_made_again_when_asked(capsys, monkeypatch, fail):
     arguments = {"models": PAIR[:1]}
-    reason = fail(monkeypatch)
-    assert study("--seeds", "0-2", **arguments) == 1
+    with monkeypatch.context() as broken:
+        reason = fail(broken)
+        assert study("--seeds", "0-2", **arguments) == 1
     assert len(done(capsys.readouterr().out)) == 2
     record = Path("results/shift-transfer/continuous-capsules/seed1.failed.json")
     assert re.search(reason, json.loads(record.read_text())["reason"])
-    monkeypatch.undo()
-    os.environ["GENCAPS_PROFILE"] = "smoke"
     assert study("--seeds", "0-2", "--status", **arguments) == 1
     shown = capsys.readouterr().out
     assert re.search(reason, shown)
@@ -312,16 +309,3 @@ def test_without_a_cluster_it_says_how_to_start_one(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
     assert study("--engine", "ray") == 1
     assert "`ray start --head`" in capsys.readouterr().err
-
-
-def test_a_machine_of_a_cluster_is_killed_and_nothing_is_lost(on_ray):
-    status = on_ray.process.wait()
-    output = on_ray.output.read_text()
-    assert status == 0, output
-    assert "killed a machine that was making a run" in output
-    assert "will be retried" in output
-    jobs = plan("smoke", ["shift-transfer"], PAIR, range(3))
-    assert sorted(done(output)) == sorted(map(str, jobs))  # each once
-    assert results.check(on_ray.folder) == []
-    assert {state.kind for state in Study(jobs, on_ray.folder).states.values()} == {"done"}
-    assert results.read(jobs[0].path(on_ray.folder)).machine["commit"] == results.machine(torch.device("cpu"))["commit"]
