@@ -309,3 +309,35 @@ def test_without_a_cluster_it_says_how_to_start_one(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
     assert study("--engine", "ray") == 1
     assert "`ray start --head`" in capsys.readouterr().err
+
+
+def test_on_a_cluster_runs_share_gpus_and_what_is_lost_too_often_has_failed(capsys, monkeypatch):
+    """Without Ray: what is asked of it, and what becomes of what it answers."""
+
+    class RayError(Exception):
+        pass
+
+    def get(task):
+        if task[1].model == PAIR[1]:
+            raise RayError("The node died.\nIts last words.")
+        return task[0](*task[1:])
+
+    asked = {}
+    ray = SimpleNamespace(
+        init=lambda *_arguments, **_options: None,
+        shutdown=lambda: asked.update(shutdown=True),
+        cluster_resources=lambda: {"CPU": 16.0, "GPU": 2.0},
+        remote=lambda **options: asked.update(options) or (lambda made: SimpleNamespace(remote=lambda *a: (made, *a))),
+        put=tuple,
+        wait=lambda tasks: (tasks[:1], tasks[1:]),
+        get=get,
+        exceptions=SimpleNamespace(RayError=RayError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    assert study("--engine", "ray", "--gpu", "0.5") == 1
+    assert asked == {"num_cpus": 1, "num_gpus": 0.5, "max_retries": 5, "shutdown": True}
+    shown = capsys.readouterr().out
+    assert done(shown) == ["shift-transfer, continuous-capsules, seed 0"]
+    assert "digit-capsules, seed 0: failed, The node died.\n" in shown
+    result = results.read("results/shift-transfer/continuous-capsules/seed0.json")
+    assert result.machine == results.machine(torch.device("cpu"))
