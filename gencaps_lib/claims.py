@@ -174,6 +174,7 @@ CLAIMS: tuple[Claim, ...] = (
         "their error of '4' in range over the continuous capsules'",
         _inside(_LEARNED, _CONTINUOUS),
         least=2,
+        verdict=OPEN,
     ),
     Claim(
         "After a preliminary training of the addresses they extrapolate",

@@ -151,17 +151,20 @@ def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
     )
 
 
-def claims_table(claims: Sequence[tuple[str, str, bool]], source: str) -> Table:
+VERDICTS = {True: "holds here", False: "does not hold here", None: "not visible at this size"}
+
+
+def claims_table(claims: Sequence[tuple[str, str, bool | None]], source: str) -> Table:
     """What the article claims, what was measured, and whether the claim holds here by the rule in its own words.
 
     Parameters
     ----------
-    claims : (claim with its rule, measured, whether the rule is met) for each
+    claims : (claim with its rule, measured, whether the rule is met) for each; None where the run cannot decide it
     source : data, profile, steps and seed
     """
     return Table(
         ["claim and rule", "measured", "verdict"],
-        [[claim, measured, "holds here" if met else "does not hold here"] for claim, measured, met in claims],
+        [[claim, measured, VERDICTS[met]] for claim, measured, met in claims],
         caption=f"Claims of the article ({source})",
     )
 

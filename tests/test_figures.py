@@ -62,8 +62,8 @@ def test_ratio_and_claims_tables(task):
     table = figures.ratio_table({"autoencoder": curves}, task, "source")
     assert table.rows == [["autoencoder", "2.0000", "4.0000", "2.00", "1.00", "3.00"]]
     assert "in range: 0 … 0" in table.caption
-    claims = figures.claims_table([("flat: at most 1.2", "1.1", True), ("steep", "1.0", False)], "source")
-    assert [row[2] for row in claims.rows] == ["holds here", "does not hold here"]
+    claims = figures.claims_table([("flat: at most 1.2", "1.1", True), ("steep", "1.0", False), ("?", "", None)], "s")
+    assert [row[2] for row in claims.rows] == ["holds here", "does not hold here", "not visible at this size"]
 
 
 def test_loss_curves_leave_out_peaks():
