@@ -95,22 +95,9 @@ def _near_far(model: str) -> Quantity:
     return lambda results, task: near_far_ratio(results[model].curves[4], task)
 
 
-def _outside(model: str, other: str) -> Quantity:
-    def measure(results: Mapping[str, Result], task: Task) -> float:
-        return mean_outside(results[model].curves[4], task) / mean_outside(results[other].curves[4], task)
-
-    return measure
-
-
-def _ratios(model: str, other: str) -> Quantity:
-    return lambda results, task: _ratio(model)(results, task) / _ratio(other)(results, task)
-
-
-def _inside(model: str, other: str) -> Quantity:
-    def measure(results: Mapping[str, Result], task: Task) -> float:
-        return mean_inside(results[model].curves[4], task) / mean_inside(results[other].curves[4], task)
-
-    return measure
+def _over(score: Callable[[Sequence[float], Task], float], model: str, other: str) -> Quantity:
+    """A score of one model's '4' over that of another's."""
+    return lambda results, task: score(results[model].curves[4], task) / score(results[other].curves[4], task)
 
 
 _RATIO = "transfer ratio of '4'"
@@ -139,7 +126,7 @@ CLAIMS: tuple[Claim, ...] = (
         "shift-transfer",
         (_DIGIT, _AUTO),
         "their ratio over the autoencoder's",
-        _ratios(_DIGIT, _AUTO),
+        _over(transfer_ratio, _DIGIT, _AUTO),
         most=1,
     ),
     Claim(
@@ -164,7 +151,7 @@ CLAIMS: tuple[Claim, ...] = (
         "shift-extrapolation",
         (_CONTINUOUS, _AUTO),
         "their error of '4' out of range over the autoencoder's",
-        _outside(_CONTINUOUS, _AUTO),
+        _over(mean_outside, _CONTINUOUS, _AUTO),
         most=0.8,
     ),
     Claim(
@@ -172,7 +159,7 @@ CLAIMS: tuple[Claim, ...] = (
         "shift-extrapolation",
         (_LEARNED, _CONTINUOUS),
         "their error of '4' in range over the continuous capsules'",
-        _inside(_LEARNED, _CONTINUOUS),
+        _over(mean_inside, _LEARNED, _CONTINUOUS),
         least=2,
         verdict=OPEN,
     ),
@@ -181,7 +168,7 @@ CLAIMS: tuple[Claim, ...] = (
         "shift-extrapolation",
         (_PRETRAINED, _LEARNED),
         "their error of '4' out of range over that end to end",
-        _outside(_PRETRAINED, _LEARNED),
+        _over(mean_outside, _PRETRAINED, _LEARNED),
         most=0.6,
     ),
     Claim(
@@ -205,7 +192,7 @@ CLAIMS: tuple[Claim, ...] = (
         "rotation-one-shot",
         (_CONTINUOUS, _AUTO),
         "their error of '4' out of range over the autoencoder's",
-        _outside(_CONTINUOUS, _AUTO),
+        _over(mean_outside, _CONTINUOUS, _AUTO),
         most=1,
         verdict=OPEN,
     ),
@@ -230,7 +217,7 @@ CLAIMS: tuple[Claim, ...] = (
         "rotation-extrapolation",
         (_CONTINUOUS, _AUTO),
         "their error of '4' out of range over the autoencoder's",
-        _outside(_CONTINUOUS, _AUTO),
+        _over(mean_outside, _CONTINUOUS, _AUTO),
         most=1,
         verdict=FAILS,
     ),

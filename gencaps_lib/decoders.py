@@ -1,8 +1,8 @@
 """Decoders, which differ in how the transform's code reaches the image.
 
 A decoder is given the latent code z of an untransformed image and the code of a transform, and draws the transformed
-image. Only its middle differs between models: what turns [z, code] into feature maps. The painter that turns maps into
-an image is alike in all.
+image. Only its middle differs between the article's models: what turns [z, code] into feature maps. The painter that
+turns maps into an image is alike in all of them.
 
 References
 ----------

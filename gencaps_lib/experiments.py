@@ -179,8 +179,8 @@ _SMALLER = {
 }
 _COMPOSED_MODELS = ("composed-capsules-map", "composed-capsules", "composed-capsules-known")
 # How the short runs are trained, picked by the training loss of a few trials on shift transfer (learned addresses: on
-# shift extrapolation), each architecture by itself. They are reused for the other tasks; the adversarial one's rate is
-# a guess. Learned addresses diverge under Adam: it raises their unbounded activations until the softmax is stuck.
+# shift extrapolation), each architecture by itself. They are reused for the other tasks. Learned addresses diverge
+# under Adam: it raises their unbounded activations until the softmax is stuck.
 _QUICK_OPTIMISERS = {
     "autoencoder": _adam(6e-3),
     "adversarial-autoencoder": _adam(2e-3),
