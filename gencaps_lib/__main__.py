@@ -160,7 +160,7 @@ def run_experiment(experiment: Experiment, options: argparse.Namespace) -> int:
                 print(f"  '{digit}': {inside:.4f} in range, {outside:.4f} out of it, ratio {ratio:.2f}")
         print(f"  {path}")
         if not result.complete:
-            print(f"  interrupted after {len(result.history):,} of {experiment.steps:,} steps; the result says so")
+            print(f"  interrupted after {result.made:,} of {experiment.steps:,} steps; the result says so")
             return INTERRUPTED
     return 0
 

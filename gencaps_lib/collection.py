@@ -72,7 +72,7 @@ def load(folder: str | os.PathLike, experiment: str, model: str) -> Runs:
 
 def _kind(result: Result) -> tuple:
     """What results must have in common to be counted together."""
-    return result.profile, result.source, result.fingerprint["config"], len(result.history)
+    return result.profile, result.source, result.fingerprint["config"], result.made
 
 
 def _registered(path: Path, result: Result) -> Experiment:
@@ -142,7 +142,7 @@ def faults(path: str | os.PathLike, experiment: Experiment | None = None) -> lis
     if result.profile != wanted.profile:
         complaints.append(f"{path} was made at the {result.profile} profile, and not at {wanted.profile}")
     elif not result.complete:
-        complaints.append(f"{path} was interrupted after {len(result.history):,} of {result.config['steps']:,} steps")
+        complaints.append(f"{path} was interrupted after {result.made:,} of {result.config['steps']:,} steps")
     elif result.config["steps"] != wanted.steps:
         complaints.append(f"{path} was trained for {result.config['steps']:,} steps, and not for {wanted.steps:,}")
     elif not matches(result.fingerprint, fingerprint(wanted, result.model, result.seed)):

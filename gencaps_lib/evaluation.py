@@ -99,6 +99,12 @@ def loss_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -
     return by_digit(image_losses(model, task, digits, batch), digits.labels)
 
 
+def loss_curve_and_images(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> tuple[Curve, ImageMeans]:
+    """The `loss_curve` and the `image_means` of a model, at the cost of one."""
+    losses = image_losses(model, task, digits, batch)
+    return by_digit(losses, digits.labels), image_means(losses, digits.labels, task)
+
+
 def blank_curve(task: Task, digits: Digits, batch: int = 500) -> Curve:
     """The loss curve of an image that is background everywhere: what a model that draws nothing would have."""
     return by_digit(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gencaps_lib.capsnet import CLASSIFIERS, error_curve
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, loss_curve
+from gencaps_lib.evaluation import Curve, ImageMeans, loss_curve_and_images
 from gencaps_lib.models import build, count_parameters
 from gencaps_lib.tasks import RawRotation, Rotation, Shift, Task, Transform, training_ranges
 from gencaps_lib.training import REFERENCE, Optimiser
@@ -48,26 +48,27 @@ class Kind:
 
     Attributes
     ----------
-    judge : model, task, digits → per digit, what went wrong at each point of the task's grid
+    judge : model, task, digits → per digit, what went wrong at each point of the task's grid; and of the held-out
+        digits' images, see `evaluation.image_means`, if single ones are kept
     answer : model, untransformed images and codes → what the model makes of them
     size : model → the number of parameters to compare
     counted : of what, in words
     """
 
-    judge: Callable[[nn.Module, Task, Digits], Curve]
+    judge: Callable[[nn.Module, Task, Digits], tuple[Curve, ImageMeans]]
     answer: Callable[[nn.Module, Tensor, Tensor], Tensor]
     size: Callable[[nn.Module], int]
     counted: str
 
 
 DRAWS = Kind(
-    judge=loss_curve,
+    judge=loss_curve_and_images,
     answer=lambda model, images, code: model(images, code),
     size=lambda model: count_parameters(model.decoder),
     counted="decoder parameters",
 )
 RECOGNISES = Kind(
-    judge=error_curve,
+    judge=lambda model, task, digits: (error_curve(model, task, digits), {}),
     answer=lambda model, images, code: model(images),
     size=count_parameters,
     counted="parameters",
@@ -154,7 +155,8 @@ _TINY_COMPOSED = {"hidden": 64, "channels": 2, "capsules": 16, "encoder": _TINY[
 _SMALLER = {
     "quick": {
         "autoencoder": _DENSE,
-        "adversarial-autoencoder": {**_DENSE, "critic": {"hidden": 128}},
+        # Of the reference's five steps of the critic before each of the model, which would take most of the time, two.
+        "adversarial-autoencoder": {**_DENSE, "critic": {"hidden": 128, "steps": 2}},
         "autoencoder-matched": _CAPSULES,
         "continuous-capsules": _CAPSULES,
         "digit-capsules": {"hidden": 64, "capsules": 40, "channels": 16, "maps": 16, "encoder": _SMALL_ENCODER},
@@ -280,6 +282,12 @@ def _composed(**sizes) -> dict[str, dict]:
     }
 
 
+def _generator_and_article() -> dict[str, dict]:
+    """The learned generator, and beside it the article's capsules, on rotations."""
+    sizes = _composed(**_RELU)
+    return {name: sizes[name] for name in ("continuous-capsules-z32", "composed-capsules")}
+
+
 def _shift_transfer() -> Experiment:
     def task(margin: int, slight: tuple[int, int], step: int) -> Task:
         """Shifts up to `margin`, of which 4 and 9 see `slight`; judged every `step` pixels."""
@@ -338,25 +346,27 @@ def _rotation(
     figures: tuple[str, ...],
     sizes: Mapping[str, Mapping],
     everyone: tuple[float, float] = (-180, 180),
-    held_out: tuple[float, float] | None = None,
+    exceptions: Mapping[int, tuple[float, float]] = MappingProxyType({}),
+    held_out: tuple[int, ...] = (4, 9),
     inside: tuple[float, float] | None = None,
     outside: float = 45.5,
     turns: int = 1,
     transform: Rotation = Rotation(),  # noqa: B008, it is frozen
     **short,
 ) -> Experiment:
-    """An experiment on rotations: `everyone` sees one range of angles, 4 and 9 another; judged over whole turns.
+    """An experiment on rotations: `everyone` sees one range of angles but for `exceptions`; judged over whole turns.
 
     `short` goes to `_experiment`.
     """
-    slight = everyone if held_out is None else held_out
+    seen = training_ranges(everyone, exceptions)
     task = Task(
         name=name,
         transform=transform,
-        seen=training_ranges(everyone, {4: slight, 9: slight}),
+        seen=seen,
         grid=tuple(turns * angle for angle in _EVERY_ANGLE),
-        inside=slight if inside is None else inside,
+        inside=seen[held_out[0]] if inside is None else inside,
         outside=outside,
+        held_out=held_out,
         sizes=sizes,
     )
     small = replace(task, grid=tuple(turns * angle for angle in _SOME_ANGLES))
@@ -376,7 +386,7 @@ def _rotation_experiments() -> list[Experiment]:
                 "continuous-capsules": {"z": 10, **_MANY_MAPS},
                 "digit-capsules": {"z": 20},
             },
-            held_out=(-45, 45),
+            exceptions={4: (-45, 45), 9: (-45, 45)},
         ),
         _rotation(
             "rotation-long-code",
@@ -387,7 +397,7 @@ def _rotation_experiments() -> list[Experiment]:
                 f"continuous-capsules-z{z}": {"architecture": "continuous-capsules", "z": z, **_MANY_MAPS}
                 for z in lengths
             },
-            held_out=(-45, 45),
+            exceptions={4: (-45, 45), 9: (-45, 45)},
             steps=900,
             optimisers=_SHORTER,
         ),
@@ -402,7 +412,16 @@ def _rotation_experiments() -> list[Experiment]:
                 "digit-capsules": {"z": 20},
                 **_composed(**_RELU),
             },
-            held_out=(18, 18),
+            exceptions={4: (18, 18), 9: (18, 18)},
+            inside=(16, 20),
+        ),
+        _rotation(
+            "rotation-one-shot-2-5",
+            "the same with another pair of digits",
+            (),
+            _generator_and_article(),
+            exceptions={2: (18, 18), 5: (18, 18)},
+            held_out=(2, 5),
             inside=(16, 20),
         ),
         _rotation(
@@ -418,6 +437,27 @@ def _rotation_experiments() -> list[Experiment]:
             },
             everyone=(-90, 90),
             outside=91,
+        ),
+        *(
+            _rotation(
+                f"rotation-within-{most}",
+                f"the same, with angles within ±{most}° seen",
+                (),
+                _generator_and_article(),
+                everyone=(-most, most),
+                outside=91,
+            )
+            for most in (45, 20, 10)
+        ),
+        _rotation(
+            "rotation-one-class",
+            "rotate every digit, when only one class was ever seen rotated",
+            (),
+            _generator_and_article(),
+            everyone=(0, 0),
+            exceptions={2: (-90, 90)},
+            # The multiples of 90° are left out of the grid; the next ones are near enough to upright.
+            inside=(-9, 9),
         ),
         _rotation(
             "rotation-raw-angle",

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, held_out_ratio, mean_inside, mean_outside, transfer_ratio
+from gencaps_lib.seeds import Runs
 from gencaps_lib.tasks import Task
 
 WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales the picture down
@@ -154,18 +155,21 @@ def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
 VERDICTS = {True: "holds here", False: "does not hold here", None: "not visible at this size"}
 
 
-def claims_table(claims: Sequence[tuple[str, str, bool | None]], source: str) -> Table:
-    """What the article claims, what was measured, and whether the claim holds here by the rule in its own words.
+def claims_table(
+    claims: Sequence[tuple[str, str, bool | None]], source: str, whose: str = "Claims of the article"
+) -> Table:
+    """What is claimed, what was measured, and whether the claim holds here by the rule in its own words.
 
     Parameters
     ----------
     claims : (claim with its rule, measured, whether the rule is met) for each; None where the run cannot decide it
     source : data, profile, steps and seed
+    whose : claims, in words
     """
     return Table(
         ["claim and rule", "measured", "verdict"],
         [[claim, measured, VERDICTS[met]] for claim, measured, met in claims],
-        caption=f"Claims of the article ({source})",
+        caption=f"{whose} ({source})",
     )
 
 
@@ -372,6 +376,7 @@ def loss_curves(
     source: str,
     bounds: Mapping[str, Curve] | None = None,
     title: str = "",
+    spread: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
 ) -> Picture:
     """Loss against the grid for one digit, a line per model, as in the article's figure A3.
 
@@ -383,6 +388,7 @@ def loss_curves(
     source : data, profile, steps and seed
     bounds : name → curves of reference lines, such as the blank image
     title : by default, the digit's
+    spread : model name → the least and the most loss of `digit` at each point, between which is shaded
     """
     figure = _figure(height=4.2)
     axes = figure.subplots()
@@ -399,6 +405,8 @@ def loss_curves(
         axes.plot(
             points, without_peaks(curve[digit]), color=colour, linestyle=line, marker="o", markersize=3, label=name
         )
+    for name, (least, most) in (spread or {}).items():
+        axes.fill_between(points, without_peaks(least), without_peaks(most), color=look(name)[0], alpha=0.25, lw=0)
     for (name, curve), (colour, line) in zip((bounds or {}).items(), BOUND_LOOKS, strict=False):
         axes.plot(points, without_peaks(curve[digit]), color=colour, linestyle=line, label=name)
     axes.set_ylim(bottom=0)
@@ -419,6 +427,34 @@ def loss_curves(
     return Picture(figure, alt)
 
 
+def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curve] | None = None) -> Picture:
+    """`loss_curves` of several seeds: their mean, a line per model, and shaded from the least of them to the most.
+
+    Parameters
+    ----------
+    runs : model name → its seeds, all of one experiment, see `results.published`
+    digit : whose curve
+    bounds : as in `loss_curves`
+
+    Raises
+    ------
+    ValueError
+        No runs.
+    """
+    if not runs:
+        raise ValueError("there are no runs to draw")
+    labels = dict.fromkeys(each.label for each in runs.values())
+    return loss_curves(
+        {name: {digit: each.curve(digit)} for name, each in runs.items()},
+        next(iter(runs.values())).task,
+        digit,
+        "; ".join(labels),
+        bounds,
+        title=f"Loss of '{digit}', mean of the seeds; shaded: from the least to the most",
+        spread={name: each.spread(digit) for name, each in runs.items()},
+    )
+
+
 def _log_scale(axes: Axes) -> None:
     """A logarithmic y axis with plain numbers at 1, 2, 5, 10, …"""
     axes.set_yscale("log")
@@ -428,8 +464,11 @@ def _log_scale(axes: Axes) -> None:
 
 
 @matplotlib.rc_context(STYLE)
-def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25) -> Picture:
-    """Training loss against steps, a running mean over `window` steps, a line per model."""
+def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25, stride: int = 1) -> Picture:
+    """Training loss against steps, a running mean over `window` entries, a line per model.
+
+    Each entry is the mean loss of `stride` steps, see `store.Result.stride`.
+    """
     figure = _figure(height=3.4)
     axes = figure.subplots()
     ends = []
@@ -437,11 +476,12 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
         width = min(window, len(history))
         smooth = np.convolve(history, np.ones(width) / width, mode="valid")
         colour, line = look(name)
-        axes.plot(np.arange(len(smooth)) + width, smooth, color=colour, linestyle=line, label=name)
+        steps = stride * (np.arange(len(smooth)) + width)
+        axes.plot(steps, smooth, color=colour, linestyle=line, label=name)
         ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
     _log_scale(axes)
     axes.set_xlabel("step")
-    axes.set_ylabel(f"training loss\n(mean of {window} steps)")
+    axes.set_ylabel(f"training loss\n(mean of {window * stride} steps)")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
     return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
 

@@ -9,13 +9,12 @@ from torch import nn
 
 from gencaps_lib.collection import PUBLISHED, check, faults, load, load_decoder, published
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import by_digit, image_losses, image_means
-from gencaps_lib.experiments import RECOGNISES, Experiment
+from gencaps_lib.experiments import Experiment
 from gencaps_lib.extras import extras
 from gencaps_lib.fingerprints import configuration, fingerprint, matches, plain
 from gencaps_lib.machine import forecast, machine, setting
 from gencaps_lib.seeds import Runs
-from gencaps_lib.store import Result, ResultError, beside, check_free, read, result_path, write
+from gencaps_lib.store import Result, ResultError, beside, check_free, read, result_path, thinned, write
 from gencaps_lib.training import fit
 
 __all__ = [
@@ -92,12 +91,7 @@ def run(
     judged = test.of(*experiment.task.digits)
     if experiment.test_digits is not None:
         judged = judged.first(experiment.test_digits)
-    if experiment.kind(model) is RECOGNISES:
-        curves, images = experiment.kind(model).judge(built, experiment.task, judged), {}
-    else:
-        losses = image_losses(built, experiment.task, judged)
-        curves = by_digit(losses, judged.labels)
-        images = image_means(losses, judged.labels, experiment.task)
+    curves, images = experiment.kind(model).judge(built, experiment.task, judged)
     result = Result(
         experiment=experiment.name,
         model=model,
@@ -109,7 +103,7 @@ def run(
         grid=list(experiment.task.grid),
         curves=curves,
         images=images,
-        history=history,
+        history=thinned(history, experiment.steps),
         seconds=seconds,
         machine=machine(train.images.device),
         fingerprint=fingerprint(experiment, model, seed),

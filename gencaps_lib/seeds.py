@@ -75,11 +75,16 @@ class Runs:
         """Data, profile, steps and seeds: what must be said beside a number from these runs."""
         first = self.results[0]
         seeds = ", ".join(map(str, self.seeds))
-        return f"{first.source}, {first.profile} profile, {len(first.history):,} steps, seeds {seeds}"
+        return f"{first.source}, {first.profile} profile, {first.made:,} steps, seeds {seeds}"
 
     def curve(self, digit: int) -> list[float]:
         """The mean over seeds of a digit's loss at each point of the grid."""
         return np.mean([result.curves[digit] for result in self._with(digit)], axis=0).tolist()
+
+    def spread(self, digit: int) -> tuple[list[float], list[float]]:
+        """The least and the most of the seeds' losses at each point of the grid, for a digit."""
+        curves = np.array([result.curves[digit] for result in self._with(digit)])
+        return curves.min(axis=0).tolist(), curves.max(axis=0).tolist()
 
     def inside(self, digit: int, over: str = "seeds") -> Estimate:
         """A digit's mean loss inside the held-out digits' range, with an interval over ``"seeds"`` or ``"images"``."""

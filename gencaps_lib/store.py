@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from gencaps_lib.files import digest, write_whole
 
 RESULT_NAME = re.compile(r"seed(?P<seed>\d+)\.json")
 FAILURE = "failed.json"  # suffix of the file that says why a run of a study failed
+HISTORY = 2000  # entries of a history, at most
 
 
 class ResultError(RuntimeError):
@@ -40,7 +41,7 @@ class Result:
     curves : per digit, the loss at each point; a classifier's error rate
     images : per held-out digit, each judged image's mean loss ``"inside"`` and ``"outside"`` the range its digit was
         trained on; empty for a classifier
-    history : loss of each training step
+    history : loss of the training steps, the mean of every `stride` of them
     seconds : wall time of the training
     machine : device, versions and commit
     fingerprint : of the model, see `fingerprint`
@@ -64,12 +65,37 @@ class Result:
     @property
     def label(self) -> str:
         """Data, profile, steps and seed: what must be said beside a number from this run."""
-        return f"{self.source}, {self.profile} profile, {len(self.history):,} steps, seed {self.seed}"
+        return f"{self.source}, {self.profile} profile, {self.made:,} steps, seed {self.seed}"
+
+    @property
+    def stride(self) -> int:
+        """Of how many training steps an entry of the history is the mean; the last may be of fewer."""
+        return stride(self.config["steps"])
+
+    @property
+    def made(self) -> int:
+        """Training steps made; of an interrupted training, as far as the history tells."""
+        return min(len(self.history) * self.stride, self.config["steps"])
 
     @property
     def complete(self) -> bool:
         """Whether the training ran to its end, and was not interrupted."""
-        return len(self.history) == self.config["steps"]
+        return self.made == self.config["steps"]
+
+
+def stride(steps: int) -> int:
+    """How many training steps share an entry of a history, where `steps` are to be made."""
+    return -(-steps // HISTORY)
+
+
+def thinned(losses: Sequence[float], steps: int) -> list[float]:
+    """A `Result.history` of the loss of each step, where `steps` were to be made.
+
+    Of an interrupted training, the steps after the last whole stride are left out.
+    """
+    width = stride(steps)
+    kept = losses if len(losses) == steps else losses[: len(losses) // width * width]
+    return [sum(part) / len(part) for part in (kept[start : start + width] for start in range(0, len(kept), width))]
 
 
 def result_path(folder: str | os.PathLike, experiment: str, model: str, seed: int) -> Path:
@@ -99,8 +125,10 @@ def write(
     """
     path = result_path(folder, result.experiment, result.model, result.seed)
     check_free(path, force)
-    # Through JSON once, so that the digest is of what a reader gets.
+    # Through JSON once, so that the digest is of what a reader gets. Six digits say all that a loss has to say.
     content = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
+    measured = json.dumps({name: content[name] for name in ("curves", "images", "history")})
+    content.update(json.loads(measured, parse_float=lambda digits: float(f"{float(digits):.6g}")))
     content["files"] = {suffix: digest(data) for suffix, data in extras.items()}
     content["digest"] = _digest(content)
     text = json.dumps(content, indent=1) + "\n"

@@ -53,6 +53,9 @@ def test_seeds_are_counted_together(made):
     runs = results.load(made, "shift-transfer", MODEL)
     assert runs.label == "embedded, smoke profile, 20 steps, seeds 0, 1"
     singles = [result.curves[4] for result in runs.results]
+    least, most = runs.spread(4)
+    assert [least, most] == [list(map(pick, zip(*singles, strict=True))) for pick in (min, max)]
+    assert least != most
     assert runs.curve(4) == pytest.approx([sum(losses) / 2 for losses in zip(*singles, strict=True)])
     assert runs.ratio(4).value == pytest.approx(transfer_ratio(runs.curve(4), EXPERIMENT.task))
     # With two seeds, the interval of a mean is from the one's to the other's.

@@ -8,7 +8,7 @@ import torch
 
 from gencaps_lib import results, training
 from gencaps_lib.capsnet import accuracy_curve
-from gencaps_lib.evaluation import loss_curve
+from gencaps_lib.evaluation import loss_curve_and_images
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, current_profile
 from gencaps_lib.models import build
 from gencaps_lib.tasks import Rotation, Shift, Task, training_ranges
@@ -39,7 +39,12 @@ def test_every_experiment_is_there():
         "rotation-transfer",
         "rotation-long-code",
         "rotation-one-shot",
+        "rotation-one-shot-2-5",
         "rotation-extrapolation",
+        "rotation-within-45",
+        "rotation-within-20",
+        "rotation-within-10",
+        "rotation-one-class",
         "rotation-raw-angle",
         "rotation-range",
         "scale-extrapolation",
@@ -115,11 +120,11 @@ def test_classifiers_are_judged_by_their_errors(digits):
     experiment = EXPERIMENTS["rotation-range"].at("smoke")
     model = experiment.build("plain-classifier")
     judged = digits.of(*experiment.task.digits).first(4)
-    errors = experiment.kind("plain-classifier").judge(model, experiment.task, judged)
+    errors, _ = experiment.kind("plain-classifier").judge(model, experiment.task, judged)
     accuracies = accuracy_curve(model, experiment.task, judged)
     for digit in experiment.task.digits:
         assert errors[digit] == pytest.approx([1 - accuracy for accuracy in accuracies[digit]])
-    assert EXPERIMENTS["shift-transfer"].kind("autoencoder").judge is loss_curve
+    assert EXPERIMENTS["shift-transfer"].kind("autoencoder").judge is loss_curve_and_images
 
 
 def test_digits_left_out_are_never_trained_on(digits, monkeypatch):

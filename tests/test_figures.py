@@ -2,6 +2,7 @@
 
 import html
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 from gencaps_lib import figures
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build
+from gencaps_lib.seeds import Runs
 
 CURVES = {digit: [0.4, 0.3, 0.2, 0.3, 0.6] for digit in range(10)}
+MADE = {"source": "mnist", "profile": "quick"}
 
 
 def alt_of(picture):
@@ -66,6 +69,20 @@ def test_ratio_and_claims_tables(task):
     assert [row[2] for row in claims.rows] == ["holds here", "does not hold here", "not visible at this size"]
 
 
+def test_study_curves_draw_the_mean_and_shade_from_the_least_seed_to_the_most(task):
+    lower, upper = ([scale * loss for loss in CURVES[4]] for scale in (0.5, 1.5))
+    runs = Runs(tuple(SimpleNamespace(curves={4: curve}, seed=0, made=1400, **MADE) for curve in (lower, upper)), task)
+    picture = figures.study_curves({"autoencoder": runs}, 4)
+    axes = picture.figure.axes[0]
+    assert axes.lines[0].get_ydata().tolist() == CURVES[4]
+    (shade,) = (each for each in axes.collections if each.get_facecolor()[0, 3] == 0.25)
+    corners = shade.get_paths()[0].get_extents()
+    assert (corners.y0, corners.y1) == (min(lower), max(upper))
+    assert picture.figure.legends[0].get_title().get_text() == "mnist, quick profile, 1,400 steps, seeds 0, 0"
+    with pytest.raises(ValueError, match="no runs"):
+        figures.study_curves({}, 4)
+
+
 def test_loss_curves_leave_out_peaks():
     task = EXPERIMENTS["rotation-one-shot"].task
     picture = figures.loss_curves({"autoencoder": {4: [0.1] * len(task.grid)}}, task, 4, "source")
@@ -77,7 +94,11 @@ def test_loss_curves_leave_out_peaks():
 def test_histories_average_over_a_window():
     picture = figures.histories({"autoencoder": [4.0, 2.0, 0.5]}, "source", window=2)
     assert picture.figure.axes[0].lines[0].get_ydata().tolist() == [3.0, 1.25]
+    assert picture.figure.axes[0].lines[0].get_xdata().tolist() == [2, 3]
     assert "from 3.000 to 1.250" in alt_of(picture)
+    # Of a history that is thinned, the axis still counts steps.
+    thin = figures.histories({"autoencoder": [4.0, 2.0, 0.5]}, "source", window=2, stride=50)
+    assert thin.figure.axes[0].lines[0].get_xdata().tolist() == [100, 150]
 
 
 @pytest.mark.parametrize("image", [None, torch.zeros(8, 8)])

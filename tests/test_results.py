@@ -9,6 +9,7 @@ import pytest
 from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.results import ResultError
+from gencaps_lib.store import stride, thinned
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +32,25 @@ def test_a_result_says_what_it_is(outcome):
     assert outcome.seconds > 0
 
 
+def same(read, written):
+    """Whether what was read is what was written: numbers that were measured, to six digits, and all else exactly."""
+    measured = ("curves", "images", "history")
+    blank = dict.fromkeys(measured)
+    return replace(read, **blank) == replace(written, **blank) and all(
+        json.dumps(getattr(read, name)) == json.dumps(rounded(getattr(written, name))) for name in measured
+    )
+
+
+def rounded(value):
+    if isinstance(value, dict):
+        return {key: rounded(entry) for key, entry in value.items()}
+    return [rounded(entry) for entry in value] if isinstance(value, list) else float(f"{value:.6g}")
+
+
 def test_write_then_read(outcome, tmp_path):
     path = results.write(outcome, tmp_path)
     assert path == tmp_path / "shift-transfer" / "continuous-capsules" / "seed0.json"
-    assert results.read(path) == outcome
+    assert same(results.read(path), outcome)
     assert os.listdir(path.parent) == ["seed0.json"]
 
 
@@ -43,9 +59,9 @@ def test_it_refuses_to_overwrite_without_force(outcome, tmp_path):
     longer = replace(outcome, seconds=1e9)
     with pytest.raises(ResultError, match="--force"):
         results.write(longer, tmp_path)
-    assert results.read(path) == outcome
+    assert same(results.read(path), outcome)
     results.write(longer, tmp_path, force=True)
-    assert results.read(path) == longer
+    assert same(results.read(path), longer)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -59,7 +75,7 @@ def test_a_failure_in_the_middle_leaves_what_was_there(outcome, tmp_path, monkey
     with pytest.raises(ResultError, match="No space left on device"):
         results.write(replace(outcome, seconds=1e9), tmp_path, force=True)
     assert os.listdir(path.parent) == ["seed0.json"]
-    assert results.read(path) == outcome
+    assert same(results.read(path), outcome)
 
 
 def test_a_folder_where_the_file_belongs(outcome, tmp_path):
@@ -106,3 +122,22 @@ def test_fingerprint_notices_another_computation(outcome, monkeypatch):
     experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=2)
     monkeypatch.setattr("gencaps_lib.decoders.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
     assert not results.matches(outcome.fingerprint, results.fingerprint(experiment, "continuous-capsules"))
+
+
+def test_a_long_history_is_kept_as_means_of_as_many_steps_each():
+    losses = [float(step) for step in range(5000)]
+    kept = thinned(losses, 5000)
+    assert stride(5000) == 3
+    assert len(kept) == 1667
+    assert kept[:2] == [1.0, 4.0]
+    assert kept[-1] == 4998.5  # the last two
+    assert thinned(losses[:2000], 2000) == losses[:2000]
+
+
+def test_an_interrupted_long_run_says_how_far_it_came(outcome):
+    losses = [1.0] * 4999
+    result = replace(outcome, config={**outcome.config, "steps": 5000}, history=thinned(losses, 5000))
+    assert (result.made, result.complete) == (4998, False)
+    whole = replace(result, history=thinned([1.0] * 5000, 5000))
+    assert (whole.made, whole.complete) == (5000, True)
+    assert whole.label == "embedded, smoke profile, 5,000 steps, seed 0"
