@@ -182,6 +182,10 @@ class ComposedCapsules(CapsuleDecoder):
         hidden = self.dense(latent)  # (B,hidden)
         return self.address(hidden), self.activation(hidden)
 
+    def learned(self) -> dict[str, list]:
+        """What was found out about the transform: the ``"generators"`` (K, 3, 3), if they are learned."""
+        return {"generators": self.act.generators().tolist()} if isinstance(self.act, LearnedGenerator) else {}
+
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         places, activations = self.parts(latent)
         return to_index_space(move(self.act(code), places), self.size), activations

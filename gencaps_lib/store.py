@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,7 @@ class Result:
     seconds : wall time of the training
     machine : device, versions and commit
     fingerprint : of the model, see `fingerprint`
+    learned : what the model found out that has a meaning of its own, by name: ``"generators"``, (K, 3, 3)
     """
 
     experiment: str
@@ -61,6 +62,7 @@ class Result:
     seconds: float
     machine: dict[str, str]
     fingerprint: dict[str, Any]
+    learned: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -141,3 +141,13 @@ def test_an_interrupted_long_run_says_how_far_it_came(outcome):
     whole = replace(result, history=thinned([1.0] * 5000, 5000))
     assert (whole.made, whole.complete) == (5000, True)
     assert whole.label == "embedded, smoke profile, 5,000 steps, seed 0"
+
+
+def test_a_result_keeps_the_generators_that_were_learned(tmp_path, digits):
+    experiment = replace(EXPERIMENTS["rotation-and-shift"].at("smoke"), steps=2)
+    result, model = results.run(experiment, "composed-capsules", digits, digits, progress=False)
+    kept = results.read(results.write(result, tmp_path)).learned["generators"]
+    assert kept == model.decoder.act.generators().tolist()
+    assert len(kept) == 2
+    known, _ = results.run(experiment, "composed-capsules-known", digits, digits, progress=False)
+    assert known.learned == {}
