@@ -26,9 +26,10 @@ from tqdm.auto import tqdm
 from gencaps_lib.costs import Cost, Rates, RoutingCost, machine_rates, routing_costs, seconds_of, step_cost
 from gencaps_lib.data import load_digits
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.port import Port
 from gencaps_lib.results import ResultError, machine
-from gencaps_lib.training import REFERENCE, WARM_UP, Batch, Optimiser, Trainer, side_stream
+from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 
 MODELS = ("autoencoder", "continuous-capsules")
 # As torch makes it for who says no more than its name; `Optimiser` would make it faster on CUDA.

@@ -13,8 +13,8 @@ from gencaps_lib.capsnet import CLASSIFIERS, error_curve
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, ImageMeans, loss_curve_and_images
 from gencaps_lib.models import build, count_parameters
+from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.tasks import RawRotation, Rotation, Shift, Task, Transform, training_ranges
-from gencaps_lib.training import REFERENCE, Optimiser
 from gencaps_lib.warps import RotationAndShift, Scale, Shear
 
 PROFILES = {

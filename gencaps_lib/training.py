@@ -1,23 +1,14 @@
-"""The one training loop, and the reference's optimiser.
-
-References
-----------
-Tieleman, Hinton (2012), "Lecture 6.5: RMSProp": dividing a gradient by a running average of its magnitude.
-Smith, Topin (2019), "Super-Convergence": the one-cycle schedule of short runs.
-"""
+"""The one training loop: a step at a time on the CPU, a captured step on CUDA."""
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,126 +16,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from gencaps_lib.data import Digits
+from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.tasks import Task
 
-SCHEDULES = ("constant", "one-cycle")
 WARM_UP = 3  # steps made one kernel at a time before a step is captured: libraries and optimisers set themselves up
-
-
-class ReferenceRMSprop(torch.optim.Optimizer):
-    r"""RMSProp as TensorFlow 1 has it, which the reference trained with.
-
-    .. math:: m \leftarrow \rho m + (1 - \rho) g^2, \qquad w \leftarrow w - \eta \, g / \sqrt{m + \epsilon}
-
-    It differs from ``torch.optim.RMSprop`` in two ways: ε is inside the square root, and the running mean square m
-    starts at one, not at zero, so that the first steps are small.
-
-    Parameters
-    ----------
-    params : parameters to train
-    lr : learning rate η; a tensor of one number on the parameters' device can be changed between replays of a graph
-    decay : ρ
-    eps : ε
-    """
-
-    def __init__(
-        self, params: Iterable[Tensor], lr: float | Tensor = 1e-3, decay: float = 0.9, eps: float = 1e-10
-    ) -> None:
-        super().__init__(params, {"lr": lr, "decay": decay, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Make one step from the gradients that are there."""
-        for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not parameters:
-                continue
-            gradients = [parameter.grad for parameter in parameters]
-            for parameter in parameters:
-                if "mean_square" not in self.state[parameter]:
-                    self.state[parameter]["mean_square"] = torch.ones_like(parameter)
-            mean_squares = [self.state[parameter]["mean_square"] for parameter in parameters]
-            torch._foreach_mul_(mean_squares, group["decay"])
-            torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - group["decay"])
-            scales = torch._foreach_add(mean_squares, group["eps"])
-            torch._foreach_sqrt_(scales)
-            if isinstance(group["lr"], Tensor):
-                torch._foreach_div_(scales, -group["lr"])
-                torch._foreach_addcdiv_(parameters, gradients, scales)
-            else:
-                torch._foreach_addcdiv_(parameters, gradients, scales, -group["lr"])
-
-
-@dataclass(frozen=True)
-class Optimiser:
-    """How to optimise, as data.
-
-    Attributes
-    ----------
-    name : ``"reference-rmsprop"``, or any optimiser of ``torch.optim`` by name, in any case
-    lr : learning rate; with the one-cycle schedule, its peak
-    schedule : ``"constant"``, or ``"one-cycle"``: warm up, then decay to almost nothing at the last step
-    options : further arguments of the optimiser
-    """
-
-    name: str = "reference-rmsprop"
-    lr: float = 1e-3
-    schedule: str = "constant"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"unknown schedule {self.schedule!r}: choose one of {', '.join(SCHEDULES)}")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"the learning rate must be positive; got {self.lr}")
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
-        self.kind()
-
-    def kind(self) -> type[torch.optim.Optimizer]:
-        """The optimiser's class."""
-        if self.name == "reference-rmsprop":
-            return ReferenceRMSprop
-        for name, kind in vars(torch.optim).items():
-            if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name.lower() == self.name.lower():
-                return kind
-        raise ValueError(f"unknown optimiser {self.name!r}: it is neither 'reference-rmsprop' nor one of torch.optim")
-
-    def make(self, parameters: Iterable[Tensor], device: str | torch.device = "cpu") -> torch.optim.Optimizer:
-        """The optimiser of parameters on a device; on CUDA, where it knows how, fused and fit to be captured.
-
-        There, unless the schedule is constant, its learning rate is a tensor: a captured step can change it.
-        """
-        kind, lr, options = self.kind(), self.lr, dict(self.options)
-        if torch.device(device).type == "cuda":
-            if "capturable" in inspect.signature(kind).parameters:
-                options.setdefault("capturable", True)
-            if issubclass(kind, (torch.optim.Adam, torch.optim.SGD)) and "foreach" not in options:
-                options.setdefault("fused", True)
-            if self.schedule != "constant":
-                lr = torch.tensor(lr, device=device)
-        return kind(parameters, lr=lr, **options)
-
-    def rates(self, steps: int) -> list[float]:
-        """The learning rate of each step.
-
-        The one-cycle schedule climbs to `lr` in the first fifth and falls to almost nothing at the last step, each
-        along half a cosine; it is ``torch.optim.lr_scheduler.OneCycleLR``, number by number, over one step more. The
-        momentum is left alone.
-        """
-        if self.schedule == "constant":
-            return [self.lr] * steps
-        first, last = self.lr / 25, self.lr / 25 / 1e4
-        top = 0.2 * (steps + 1) - 1  # the step at which the rate is highest
-        rates = []
-        for step in range(steps):
-            climbs = 0 < top >= step
-            start, end = (first, self.lr) if climbs else (self.lr, last)
-            way = step / top if climbs else (step - top) / (steps - top)
-            rates.append(end + (start - end) / 2 * (math.cos(math.pi * way) + 1))
-        return rates
-
-
-REFERENCE = Optimiser()
 
 
 class DivergedError(RuntimeError):

@@ -12,8 +12,9 @@ from gencaps_lib import __main__ as command_line
 from gencaps_lib import bench, costs
 from gencaps_lib.costs import Cost, Rates, RoutingCost, step_cost
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.optimisers import Optimiser
 from gencaps_lib.port import Port, PortedDigits
-from gencaps_lib.training import Optimiser, Trainer
+from gencaps_lib.training import Trainer
 
 SETUP = bench.Setup("shift-transfer", "smoke", "embedded", steps=1, repeats=2)
 

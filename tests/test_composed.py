@@ -9,8 +9,9 @@ from gencaps_lib.composed import ACTIONS, ComposedCapsules, LearnedGenerator, Le
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.judging import equivariance_error, full_turn_drift, generator_error
 from gencaps_lib.models import build, count_parameters
+from gencaps_lib.optimisers import Optimiser
 from gencaps_lib.tasks import RawRotation, Rotation, Shift
-from gencaps_lib.training import Optimiser, fit
+from gencaps_lib.training import fit
 from gencaps_lib.transforms import rotate, shift
 from gencaps_lib.warps import RotationAndShift, Scale, Shear
 

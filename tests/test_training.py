@@ -10,7 +10,8 @@ import torch
 from gencaps_lib import training
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build
-from gencaps_lib.training import DivergedError, Optimiser, ReferenceRMSprop, Trainer, draw_batch, fit
+from gencaps_lib.optimisers import Optimiser, ReferenceRMSprop
+from gencaps_lib.training import DivergedError, Trainer, draw_batch, fit
 
 ADAM = Optimiser("adam", 3e-3, "one-cycle")
 
