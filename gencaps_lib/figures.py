@@ -443,14 +443,15 @@ def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curv
     """
     if not runs:
         raise ValueError("there are no runs to draw")
+    task = next(iter(runs.values())).task
     labels = dict.fromkeys(each.label for each in runs.values())
     return loss_curves(
         {name: {digit: each.curve(digit)} for name, each in runs.items()},
-        next(iter(runs.values())).task,
+        task,
         digit,
         "; ".join(labels),
         bounds,
-        title=f"Loss of '{digit}', mean of the seeds; shaded: from the least to the most",
+        title=f"Loss of '{digit}', {task.name}: mean of the seeds, shaded from the least to the most",
         spread={name: each.spread(digit) for name, each in runs.items()},
     )
 
