@@ -1,4 +1,4 @@
-"""The command line: ``python -m gencaps_lib list``, ``run EXPERIMENT``, ``study [EXPERIMENT …]`` and ``bench``."""
+"""The command line: ``python -m gencaps_lib list | run EXPERIMENT | study [EXPERIMENT …] | report | bench``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gencaps_lib.engines import Engine, EngineError, LocalEngine, RayEngine
 from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment, check_profile, current_profile
 from gencaps_lib.jobs import FAILED, STALE, plan, table
+from gencaps_lib.report import report
 from gencaps_lib.results import ResultError
 from gencaps_lib.study import Study
 from gencaps_lib.tasks import Task
@@ -38,7 +39,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; bad use exits with status 2 and one line."""
     parser = _Parser(prog="python -m gencaps_lib", description=__doc__)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="list | run | study | bench", parser_class=_Parser
+        dest="command", required=True, metavar="list | run | study | report | bench", parser_class=_Parser
     )
     listing = commands.add_parser("list", help="every experiment and model, with sizes, steps, ranges and figures")
     run = commands.add_parser("run", help="train and judge one experiment's models, and write a result file for each")
@@ -66,9 +67,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             "--out", metavar="DIR", default="results", help="folder for the results (default: results)"
         )
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    reporting = commands.add_parser("report", help="what results say of each model and of each claim of the article")
+    reporting.add_argument("folder", nargs="?", default=results.PUBLISHED, help="of results (default: the published)")
     measuring = commands.add_parser("bench", help="what a training step costs here, and what each change bought")
     bench.add_arguments(measuring, _positive)
-    for command in (listing, run, study, measuring):
+    for command in (listing, run, study, reporting, measuring):
         command.add_argument(
             "--profile", help=f"{', '.join(PROFILES)} (default: $GENCAPS_PROFILE, or quick)", default=None
         )
@@ -214,6 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         profile = check_profile(options.profile) if options.profile else current_profile()
         if options.command == "list":
             list_experiments(profile)
+            return 0
+        if options.command == "report":
+            print("\n".join(report(options.folder)))
             return 0
         if options.command == "study":
             return run_study(options, profile)

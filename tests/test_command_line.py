@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from gencaps_lib import __main__ as command_line
 from gencaps_lib import results
+from gencaps_lib.claims import CLAIMS
 from gencaps_lib.experiments import EXPERIMENTS
 
 
@@ -154,3 +156,30 @@ def test_as_a_program(tmp_path):
     assert good.returncode == 0, good.stderr
     path = tmp_path / "results" / "shift-transfer" / "digit-capsules" / "seed0.json"
     assert json.loads(path.read_text())["model"] == "digit-capsules"
+
+
+def test_report_says_of_each_claim_what_the_published_results_say(capsys):
+    assert command_line.main(["report"]) == 0
+    shown = capsys.readouterr().out
+    runs = results.published()["shift-transfer"]["autoencoder"]
+    (row,) = (line for line in shown.splitlines() if line.startswith("shift-transfer") and " autoencoder " in line)
+    assert f"{runs.ratio(4).value:.2f}" in row.split()
+    for claim in CLAIMS:
+        (line,) = (line for line in shown.splitlines() if f"{claim.experiment}: {claim.text} (" in line)
+        assert line.startswith(f"{claim.verdict}: ")
+
+
+def test_report_of_other_results_decides_what_it_can(tmp_path, capsys):
+    shutil.copytree(results.PUBLISHED / "shift-transfer" / "autoencoder", tmp_path / "shift-transfer" / "autoencoder")
+    (tmp_path / "shift-transfer" / "autoencoder" / "seed1.json").unlink()
+    assert command_line.main(["report", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    decided = [line for line in shown if line.startswith("holds: ")]
+    assert len(decided) == 1
+    assert sum(line.startswith("not decided") for line in shown) == len(CLAIMS) - 1
+    assert not shown[1].endswith("…")  # one seed has no interval
+
+
+def test_report_of_no_folder_is_one_line(tmp_path, capsys):
+    assert command_line.main(["report", str(tmp_path / "nowhere")]) == 1
+    assert "no folder of results" in capsys.readouterr().err
