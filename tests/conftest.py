@@ -67,6 +67,9 @@ def task():
             "composed-capsules-map": composed,
             "composed-capsules": composed,
             "composed-capsules-known": composed,
+            "autoencoder-warp": slight,
+            "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": slight["encoder"]},
+            "spatial-broadcast": slight,
         },
     )
 
