@@ -68,17 +68,19 @@ class CoordinateDecoder(Decoder):
     stride = 1
 
     def __init__(self, z: int, transform: Transform, hidden: int = 768, width: int = 128) -> None:
-        paint = nn.Sequential(  # f, as convolutions of one pixel
-            nn.ReLU(),
-            nn.Conv2d(width, width, 1),
-            nn.ReLU(),
-            nn.Conv2d(width, 1, 1),
+        paint = nn.Sequential(  # f, for each pixel: (B,side²,width) → (B,1,side,side)
+            nn.ReLU(inplace=True),
+            nn.Linear(width, width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, 1),
             nn.Tanh(),
+            nn.Flatten(1),
+            nn.Unflatten(1, (1, transform.side, transform.side)),
         )
         super().__init__(transform.side, paint)
         self.act = KnownMatrix(transform)
         self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.first = nn.Sequential(nn.Linear(hidden, width * 3), nn.Unflatten(1, (width, 3)))  # W and b
+        self.first = nn.Sequential(nn.Linear(hidden, width * 3), nn.Unflatten(1, (3, width)))  # W and b
         self.register_buffer("pixels", cells(self.size), persistent=False)  # (side²,2)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -86,16 +88,17 @@ class CoordinateDecoder(Decoder):
         nn.init.uniform_(self.first[0].bias, -3, 3, generator=generator)
 
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
+        """W·p + b, a row for each pixel (B, side², width); other decoders have a map for each number."""
         places = move(inverse(self.act(code)), self.pixels.expand(len(code), -1, -1))  # (B,side²,2)
-        slopes, thresholds = self.first(self.dense(latent)).split([2, 1], 2)  # (B,width,2), (B,width,1)
-        return torch.baddbmm(thresholds, slopes, places.transpose(1, 2)).unflatten(2, (self.size, self.size))
+        slopes, thresholds = self.first(self.dense(latent)).split([2, 1], 1)  # (B,2,width), (B,1,width)
+        return torch.baddbmm(thresholds, places, slopes)
 
 
 class SpatialBroadcast(Decoder):
     """What [z, code] gives is the same in every cell, beside the cell's row and column; convolutions make maps of it.
 
-    In the paper z itself is repeated, over a grid as fine as the image. Here dense layers mix it with the code first, and
-    the grid is coarse, as in later uses of the idea: the painter of all models brings it to the image's size.
+    In the paper z itself is repeated, over a grid as fine as the image. Here dense layers mix it with the code first,
+    and the grid is coarse: the painter of the article's models brings it to the image's size.
 
     Parameters
     ----------

@@ -163,8 +163,9 @@ _SMALLER = {
         "composed-capsules-map": _COMPOSED,
         "composed-capsules": _COMPOSED,
         "composed-capsules-known": _COMPOSED,
+        "composed-capsules-oriented": _COMPOSED,
         "autoencoder-warp": {"encoder": _SMALL_ENCODER},
-        "coordinate-decoder": {"width": 64, "encoder": _SMALL_ENCODER},
+        "coordinate-decoder": {"width": 48, "encoder": _SMALL_ENCODER},
         "spatial-broadcast": {"hidden": 768, "channels": 64, "maps": 32, "encoder": _SMALL_ENCODER},
     },
     "smoke": {
@@ -178,6 +179,7 @@ _SMALLER = {
         "composed-capsules-map": _TINY_COMPOSED,
         "composed-capsules": _TINY_COMPOSED,
         "composed-capsules-known": _TINY_COMPOSED,
+        "composed-capsules-oriented": _TINY_COMPOSED,
         "autoencoder-warp": _TINY,
         "coordinate-decoder": {"hidden": 64, "width": 8, "encoder": _TINY["encoder"]},
         "spatial-broadcast": _TINY,
@@ -185,7 +187,12 @@ _SMALLER = {
 }
 # What one would reach for first; their codes are as long as those of the capsules whose poses compose.
 _BASELINES = {"autoencoder-warp": {"z": 32}, "coordinate-decoder": {"z": 32}, "spatial-broadcast": {"z": 32}}
-_COMPOSED_MODELS = ("composed-capsules-map", "composed-capsules", "composed-capsules-known")
+_COMPOSED_MODELS = (
+    "composed-capsules-map",
+    "composed-capsules",
+    "composed-capsules-known",
+    "composed-capsules-oriented",
+)
 # How the short runs are trained, picked by the training loss of a few trials on shift transfer (learned addresses: on
 # shift extrapolation), each architecture by itself. They are reused for the other tasks. Learned addresses diverge
 # under Adam: it raises their unbounded activations until the softmax is stuck.
@@ -289,6 +296,7 @@ def _composed(**sizes) -> dict[str, dict]:
         "composed-capsules-map": {"z": 32},
         "composed-capsules": {"z": 32},
         "composed-capsules-known": {"z": 32},
+        "composed-capsules-oriented": {"z": 32},
     }
 
 

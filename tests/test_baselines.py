@@ -44,18 +44,18 @@ def test_the_coordinate_decoder_equals_naive_loops(generator):
     made = scattered(CoordinateDecoder(3, Rotation(), hidden=8, width=4), generator, std=0.6)
     latent, cos, sin = torch.randn(1, 3, generator=generator), 0.8, -0.6
     image = made(latent, torch.tensor([[cos, sin]]))
-    weights = made.first(made.dense(latent))[0].tolist()  # (4,3)
-    one, other = made.paint[1], made.paint[3]
+    weights = made.first(made.dense(latent))[0].T.tolist()  # (4,3)
+    first, last = made.paint[1], made.paint[3]
     for i, j in [(0, 0), (13, 14), (5, 22), (27, 3), (20, 20)]:
-        row, column = 2 * i / 27 - 1, 2 * j / 27 - 1
+        y, x = 2 * i / 27 - 1, 2 * j / 27 - 1
         # The inverse of the counter-clockwise turn [[cos, −sin], [sin, cos]] of (row, column).
-        source = (cos * row + sin * column, -sin * row + cos * column)
+        source = (cos * y + sin * x, -sin * y + cos * x)
         hidden = [max(0.0, a * source[0] + b * source[1] + c) for a, b, c in weights]
         second = [
-            max(0.0, bias + sum(w * h for w, h in zip(line, hidden, strict=True)))
-            for line, bias in zip(one.weight[:, :, 0, 0].tolist(), one.bias.tolist(), strict=True)
+            max(0.0, bias + sum(w * h for w, h in zip(row, hidden, strict=True)))
+            for row, bias in zip(first.weight.tolist(), first.bias.tolist(), strict=True)
         ]
-        total = other.bias.item() + sum(w * h for w, h in zip(other.weight[0, :, 0, 0].tolist(), second, strict=True))
+        total = last.bias.item() + sum(w * h for w, h in zip(last.weight[0].tolist(), second, strict=True))
         assert image[0, 0, i, j].item() == pytest.approx(math.tanh(total), abs=1e-5)
     assert image.std() > 0.05
 
