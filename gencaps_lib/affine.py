@@ -21,6 +21,12 @@ _HALVINGS = 6
 _TERMS = 7
 
 
+def cells(side: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> Tensor:
+    """The centres (side², 2) of a square picture's cells, (row, column), row by row."""
+    span = torch.linspace(-1, 1, side, dtype=dtype, device=device)
+    return torch.cartesian_prod(span, span)
+
+
 def affine(linear: Tensor, offset: Tensor) -> Tensor:
     """The matrices (…, 3, 3) of p ↦ linear·p + offset, for linear (…, 2, 2) and offset (…, 2)."""
     upper = torch.cat([linear, offset[..., None]], -1)  # (…,2,3)

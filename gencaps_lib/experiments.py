@@ -165,6 +165,10 @@ _SMALLER = {
         "composed-capsules-map": _COMPOSED,
         "composed-capsules": _COMPOSED,
         "composed-capsules-known": _COMPOSED,
+        "composed-capsules-oriented": _COMPOSED,
+        "autoencoder-warp": {"encoder": _SMALL_ENCODER},
+        "coordinate-decoder": {"width": 48, "encoder": _SMALL_ENCODER},
+        "spatial-broadcast": {"hidden": 768, "channels": 64, "maps": 32, "encoder": _SMALL_ENCODER},
     },
     "smoke": {
         "autoencoder": _TINY,
@@ -177,9 +181,20 @@ _SMALLER = {
         "composed-capsules-map": _TINY_COMPOSED,
         "composed-capsules": _TINY_COMPOSED,
         "composed-capsules-known": _TINY_COMPOSED,
+        "composed-capsules-oriented": _TINY_COMPOSED,
+        "autoencoder-warp": _TINY,
+        "coordinate-decoder": {"hidden": 64, "width": 8, "encoder": _TINY["encoder"]},
+        "spatial-broadcast": _TINY,
     },
 }
-_COMPOSED_MODELS = ("composed-capsules-map", "composed-capsules", "composed-capsules-known")
+# What one would reach for first; their codes are as long as those of the capsules whose poses compose.
+_BASELINES = {"autoencoder-warp": {"z": 32}, "coordinate-decoder": {"z": 32}, "spatial-broadcast": {"z": 32}}
+_COMPOSED_MODELS = (
+    "composed-capsules-map",
+    "composed-capsules",
+    "composed-capsules-known",
+    "composed-capsules-oriented",
+)
 # How the short runs are trained, picked by the training loss of a few trials on shift transfer (learned addresses: on
 # shift extrapolation), each architecture by itself. They are reused for the other tasks. Learned addresses diverge
 # under Adam: it raises their unbounded activations until the softmax is stuck.
@@ -193,9 +208,13 @@ _QUICK_OPTIMISERS = {
     "learned-addresses-pretrained": replace(REFERENCE, lr=4e-3, schedule="one-cycle"),
     # By the training loss of the learned generator on rotation extrapolation: the best of three, at 400 steps.
     **{name: _adam(8e-3) for name in _COMPOSED_MODELS},
+    "autoencoder-warp": _adam(4e-3),
+    "coordinate-decoder": _adam(4e-3),
+    "spatial-broadcast": _adam(4e-3),
 }
-# Capsules whose poses compose are not the reference's: long runs are trained as the first trial was.
-_FULL_OPTIMISERS = {name: _adam(2e-3) for name in _COMPOSED_MODELS}
+# Capsules whose poses compose are not the reference's: long runs are trained as the first trial was, and so are those
+# of the models that they are held against.
+_FULL_OPTIMISERS = {name: _adam(2e-3) for name in (*_COMPOSED_MODELS, *_BASELINES)}
 # Where one chapter trains five or six models, their runs are shorter. With the shorter warm-up the continuous capsules
 # did not get off the blank image on shift extrapolation at 8e-3.
 _SHORTER = {**_QUICK_OPTIMISERS, "continuous-capsules": _adam(6e-3)}
@@ -279,6 +298,7 @@ def _composed(**sizes) -> dict[str, dict]:
         "composed-capsules-map": {"z": 32},
         "composed-capsules": {"z": 32},
         "composed-capsules-known": {"z": 32},
+        "composed-capsules-oriented": {"z": 32},
     }
 
 
@@ -323,7 +343,7 @@ def _shift_extrapolation() -> Experiment:
     return _experiment(
         "shift every digit beyond all shifts that were seen",
         (),
-        replace(task(margin=20, reach=10, step=2), sizes={**_SHIFT_SIZES, **_LEARNED, **_composed()}),
+        replace(task(margin=20, reach=10, step=2), sizes={**_SHIFT_SIZES, **_LEARNED, **_composed(), **_BASELINES}),
         task(margin=8, reach=4, step=1),
         steps=1000,
         optimisers=_SHORTER,
@@ -411,6 +431,7 @@ def _rotation_experiments() -> list[Experiment]:
                 "continuous-capsules": {"z": 20, **_MANY_MAPS},
                 "digit-capsules": {"z": 20},
                 **_composed(**_RELU),
+                **_BASELINES,
             },
             exceptions={4: (18, 18), 9: (18, 18)},
             inside=(16, 20),
@@ -434,6 +455,7 @@ def _rotation_experiments() -> list[Experiment]:
                 "continuous-capsules": {"z": 10, **_NARROW},
                 "digit-capsules": {"z": 20},
                 **_composed(**_RELU),
+                **_BASELINES,
             },
             everyone=(-90, 90),
             outside=91,

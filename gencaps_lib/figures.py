@@ -43,6 +43,10 @@ LOOK = {
     "composed-capsules-map": ("#000000", ":"),
     "composed-capsules": ("#000000", "-"),
     "composed-capsules-known": ("#000000", "--"),
+    "composed-capsules-oriented": ("#56B4E9", "-"),
+    "autoencoder-warp": ("#D55E00", "--"),
+    "coordinate-decoder": ("#009E73", "-"),
+    "spatial-broadcast": ("#E69F00", "-"),
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
 }

@@ -164,6 +164,38 @@ def generator_error(learned: Tensor, true: Tensor) -> list[float]:
 
 
 @torch.no_grad()
+def commutator_error(learned: Tensor, true: Tensor) -> float:
+    r"""Whether two learned transforms get in each other's way as the true ones do.
+
+    .. math:: \| [G_1, G_2] - [G_1^*, G_2^*] \| / \| [G_1^*, G_2^*] \|, \qquad [A, B] = AB - BA
+
+    To turn by a little, shift by a little and undo both, in that order, leaves a displacement, which to second order is
+    their commutator.
+
+    Parameters
+    ----------
+    learned, true : (2, 3, 3), two generators each
+
+    Returns
+    -------
+    0 for the true ones, 1 for any two that commute
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ or are not of two generators, or true ones that commute, which leaves no scale.
+    """
+    if learned.shape != (2, 3, 3) or true.shape != (2, 3, 3):
+        raise ValueError(
+            f"a commutator is that of two generators, (2, 3, 3); got {tuple(learned.shape)}, {tuple(true.shape)}"
+        )
+    found, expected = (one @ other - other @ one for one, other in (learned, true))
+    if not expected.any():
+        raise ValueError("the true generators commute: there is nothing that an error could be relative to")
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+@torch.no_grad()
 def full_turn_drift(generator: Tensor) -> float:
     r"""Where a learned generator of rotations ends after a full turn, in degrees of arc from where it began.
 

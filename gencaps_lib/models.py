@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from gencaps_lib.adversarial import AdversarialAutoencoder
 from gencaps_lib.autoencoder import Autoencoder, Encoder
+from gencaps_lib.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.capsules import GenerativeCapsules
 from gencaps_lib.composed import ComposedCapsules
 from gencaps_lib.decoders import ContinuousCapsules, ConvDecoder, Decoder, DigitCapsules, PerCapsuleLinear
 from gencaps_lib.learned_addresses import LearnedAddresses, PretrainedAddresses
+from gencaps_lib.oriented import OrientedCapsules
 from gencaps_lib.tasks import Task, Transform
 
 
@@ -94,6 +96,10 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules-map": (Autoencoder, partial(ComposedCapsules, action="map")),
     "composed-capsules": (Autoencoder, partial(ComposedCapsules, action="generator")),
     "composed-capsules-known": (Autoencoder, partial(ComposedCapsules, action="known")),
+    "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
+    "autoencoder-warp": (Autoencoder, WarpedDecoder),
+    "coordinate-decoder": (Autoencoder, CoordinateDecoder),
+    "spatial-broadcast": (Autoencoder, _told(SpatialBroadcast)),
 }
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencaps_lib.affine import inverse, move
+from gencaps_lib.affine import cells, inverse, move
 
 BACKGROUND = -1.0
 
@@ -152,8 +152,7 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
         raise ValueError(f"margin must be at least 0; got {margin}")
     side = height + 2 * margin
     # In double precision: a rounding error of 1e-6 pixels would show in the image.
-    span = torch.linspace(-1, 1, side, dtype=torch.float64, device=images.device)
-    pixels = torch.cartesian_prod(span, span).expand(count, -1, -1)  # (B,side²,2), (row, column)
+    pixels = cells(side, torch.float64, images.device).expand(count, -1, -1)  # (B,side²,2)
     source = move(inverse(matrices.double()), pixels).flip(2)  # (column, row), as PyTorch wants it
     canvas = F.pad(images.double() - BACKGROUND, (margin,) * 4)
     moved = F.grid_sample(canvas, source.unflatten(1, (side, side)), padding_mode="zeros", align_corners=True)

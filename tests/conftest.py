@@ -67,6 +67,10 @@ def task():
             "composed-capsules-map": composed,
             "composed-capsules": composed,
             "composed-capsules-known": composed,
+            "composed-capsules-oriented": composed,
+            "autoencoder-warp": slight,
+            "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": slight["encoder"]},
+            "spatial-broadcast": slight,
         },
     )
 

@@ -207,14 +207,10 @@ def test_sizes_of_the_trial():
 @pytest.mark.parametrize("name", ["shift-extrapolation", "rotation-one-shot", "rotation-extrapolation"])
 def test_the_article_s_capsules_beside_them_are_about_as_large(name):
     experiment = EXPERIMENTS[name]
-    assert experiment.models[-4:] == (
-        "continuous-capsules-z32",
-        "composed-capsules-map",
-        "composed-capsules",
-        "composed-capsules-known",
-    )
+    beside = ["continuous-capsules-z32", "composed-capsules-map", "composed-capsules", "composed-capsules-known"]
+    assert [model for model in experiment.models if model in beside] == beside
     with torch.device("meta"):
-        sizes = [count_parameters(experiment.build(model).decoder) for model in experiment.models[-4:]]
+        sizes = [count_parameters(experiment.build(model).decoder) for model in beside]
     assert max(sizes) < 1.1 * min(sizes)
 
 

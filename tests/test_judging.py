@@ -7,9 +7,17 @@ import pytest
 import torch
 
 from gencaps_lib.evaluation import blank_curve, loss_curve
-from gencaps_lib.judging import full_turn_drift, generator_error, made_transform, normalised_gap, warp_curve
+from gencaps_lib.judging import (
+    commutator_error,
+    full_turn_drift,
+    generator_error,
+    made_transform,
+    normalised_gap,
+    warp_curve,
+)
 from gencaps_lib.tasks import Rotation, Task, training_ranges
 from gencaps_lib.transforms import rotate
+from gencaps_lib.warps import RotationAndShift
 
 TASK = Task("turn", Rotation(), training_ranges((-90, 90), {}), (-150.0, -30.0, 0.0, 60.0), (-90, 90), 91)
 
@@ -81,6 +89,33 @@ def test_generator_error_by_hand():
     )
     with pytest.raises(ValueError, match=r"shape \(K, 3, 3\)"):
         generator_error(true, true.expand(2, 3, 3))
+
+
+def test_commutator_error_equals_naive_loops(generator):
+    rotation_and_shift = RotationAndShift(8)
+    true = rotation_and_shift.generators()[:2]  # turning, and shifting along the rows
+    learned = true + 0.1 * torch.nn.functional.pad(torch.randn(2, 2, 3, generator=generator), (0, 0, 0, 1))
+
+    def commutator(pair):
+        one, other = pair.tolist()
+        return [
+            [sum(one[i][k] * other[k][j] - other[i][k] * one[k][j] for k in range(3)) for j in range(3)]
+            for i in range(3)
+        ]
+
+    found, expected = commutator(learned), commutator(true)
+    gap = sum((found[i][j] - expected[i][j]) ** 2 for i in range(3) for j in range(3)) ** 0.5
+    scale = sum(expected[i][j] ** 2 for i in range(3) for j in range(3)) ** 0.5
+    assert commutator_error(learned, true) == pytest.approx(gap / scale, rel=1e-4)
+    assert gap / scale > 0.05
+    assert commutator_error(true, true) == 0
+    # Two shifts commute: as far off as can be said.
+    shifts = rotation_and_shift.generators()[1:]
+    assert commutator_error(shifts, true) == 1
+    with pytest.raises(ValueError, match="commute"):
+        commutator_error(true, shifts)
+    with pytest.raises(ValueError, match=r"two generators, \(2, 3, 3\)"):
+        commutator_error(rotation_and_shift.generators(), rotation_and_shift.generators())
 
 
 def test_drift_of_a_full_turn_equals_a_loop_over_the_circle():
