@@ -203,7 +203,7 @@ _QUICK_OPTIMISERS = {
     "adversarial-autoencoder": _adam(2e-3),
     "autoencoder-matched": _adam(6e-3),
     "continuous-capsules": _adam(8e-3),
-    # With the longer code, half of the runs on rotations never left the blank image at 8e-3; at 6e-3 they learn more slowly.
+    # With the longer code, half of the runs on rotations never left the blank image at 8e-3; 6e-3 learns more slowly.
     "continuous-capsules-z32": _adam(4e-3),
     "digit-capsules": _adam(8e-3),
     "learned-addresses": replace(REFERENCE, lr=2e-3, schedule="one-cycle"),
