@@ -135,6 +135,10 @@ class SpatialBroadcast(Decoder):
         coordinates = cells(self.size).T.unflatten(1, (self.size, self.size))
         self.register_buffer("coordinates", coordinates.contiguous(), persistent=False)  # (2,S,S)
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """A dark but not yet black ground: all cells share their weights, and would darken the digit with it."""
+        nn.init.constant_(self.paint[2].bias, -1)
+
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
         said = self.dense(torch.cat([latent, code], 1))[..., None, None].expand(-1, -1, self.size, self.size)
         coordinates = self.coordinates.expand(len(latent), -1, -1, -1)

@@ -210,9 +210,10 @@ _QUICK_OPTIMISERS = {
     "learned-addresses-pretrained": replace(REFERENCE, lr=4e-3, schedule="one-cycle"),
     # By the training loss of the learned generator on rotation extrapolation: the best of three, at 400 steps.
     **{name: _adam(8e-3) for name in _COMPOSED_MODELS},
+    # On the same task, after a trial of the first steps at one rate each.
     "autoencoder-warp": _adam(4e-3),
     "coordinate-decoder": _adam(4e-3),
-    "spatial-broadcast": _adam(4e-3),
+    "spatial-broadcast": _adam(2e-3),
 }
 # Capsules whose poses compose are not the reference's: long runs are trained as the first trial was, and so are those
 # of the models that they are held against.
