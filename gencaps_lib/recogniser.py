@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, by_digit
+from gencaps_lib.optimisers import Optimiser
 from gencaps_lib.tasks import Task, training_ranges
-from gencaps_lib.training import Batch, Optimiser, fit
+from gencaps_lib.training import Batch, fit
 from gencaps_lib.transforms import check_images
 
 DIGITS = 10
