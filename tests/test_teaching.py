@@ -187,3 +187,30 @@ def test_a_chapter_links_each_term_of_the_glossary_once(name):
     links = [term for cell in BOOKS[name]["cells"] for term in GLOSSARY_LINK.findall(source(cell))]
     assert links
     assert len(links) == len(set(links))
+
+
+AMERICAN = re.compile(
+    r"\b(\w*(color|center|behavior|neighbor)\w*|gray|(memor|normal|general|summar|recogn|optim|regular)iz\w+)\b", re.I
+)
+
+
+def prose():
+    """The book's prose: page or cell → text, without code."""
+    pages = {path.name: path.read_text() for path in (ROOT / "intro.md", ROOT / "glossary.md")}
+    cells = {
+        cell["id"]: source(cell) for book in BOOKS.values() for cell in book["cells"] if cell["cell_type"] == "markdown"
+    }
+    return {
+        name: re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+        for name, text in {**pages, **cells}.items()
+    }
+
+
+def test_the_book_is_spelled_the_british_way():
+    found = {name: AMERICAN.search(text).group() for name, text in prose().items() if AMERICAN.search(text)}
+    assert found == {}
+
+
+@pytest.mark.parametrize("word", ["color", "centered", "memorizes", "normalized", "gray", "recognize", "optimizer"])
+def test_american_spelling_is_seen(word):
+    assert AMERICAN.search(f"a {word}, for example")
