@@ -22,6 +22,7 @@ test: lint unit smoke
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 unit: .venv/ready
 	$(HERMETIC) $(BIN)/pytest tests

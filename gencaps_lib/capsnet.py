@@ -213,7 +213,7 @@ class CapsNet(_Classifier):
         return squash(vectors.movedim(2, -1).flatten(1, 3))  # (B,types·S·S,P)
 
     def digit_capsules(self, images: Tensor) -> Tensor:
-        """The vectors (B, 10, D) of the digit capsules, equation :eq:`eq-votes`: the length says whether it is there."""
+        """The vectors (B, 10, D) of the digit capsules, by :eq:`eq-votes`; a length says whether the digit is there."""
         votes = torch.einsum("bnp,njdp->bnjd", self.primary_capsules(images), self.weight)  # (B,N,10,D)
         return route_by_agreement(votes, self.iterations)[0]
 

@@ -1,7 +1,7 @@
 """A Sphinx extension: the library's docstrings, which are terse numpy ones, as autodoc can show them.
 
-In ``name : what it is`` numpydoc and napoleon take the sentence for a type. Here each entry of a section becomes a line of
-a list, and names in backticks become links.
+In ``name : what it is`` numpydoc and napoleon take the sentence for a type. Here each entry of a section becomes a line
+of a list, and names in backticks become links.
 """
 
 from __future__ import annotations

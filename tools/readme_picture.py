@@ -50,10 +50,10 @@ def picture() -> figures.Picture:
             points,
             f"A '{DIGIT}', shifted further than any '{DIGIT}' in training",
             "",
-            f"{first.task.transform.axis_label}; '{DIGIT}' was seen from {low:+g} to {high:+g}, other digits everywhere\n"
-            f"{first.results[0].label}",
-            f"A handwritten {DIGIT} at shifts of {', '.join(points)} pixels: what was asked for, what an autoencoder drew, "
-            "and what continuous capsules drew.",
+            f"{first.task.transform.axis_label}; '{DIGIT}' was seen from {low:+g} to {high:+g}\n"
+            f"{first.label}, of which seed 0 is shown",
+            f"A handwritten {DIGIT} at shifts of {', '.join(points)} pixels: what was asked for, what an autoencoder "
+            "drew, and what continuous capsules drew.",
         )
 
 
