@@ -10,7 +10,10 @@ import inspect
 import json
 import re
 from functools import cache
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import library_use
@@ -24,7 +27,7 @@ NAMED = re.compile(r"(?<![`:\w])`([\w.]+)`(?![`_])")
 def sections_of(lines: list[str]) -> list[tuple[str, list[str]]]:
     """A docstring's parts: the heading of each, empty for what comes first, and its lines."""
     parts: list[tuple[str, list[str]]] = [("", [])]
-    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+    for line, below in pairwise([*lines, ""]):
         if line in SECTIONS and set(below) == {"-"}:
             parts.append((line, []))
         elif parts[-1][1] or set(line) != {"-"}:
@@ -72,10 +75,14 @@ def members() -> frozenset[str]:
     """The full names of all public classes, functions and documented methods."""
     found = set(library_use.public().values())
     for module in library_use.modules():
-        for name, kind in inspect.getmembers(__import__(f"gencaps_lib.{module}", fromlist=[module]), inspect.isclass):
+        for name, kind in inspect.getmembers(import_module(f"gencaps_lib.{module}"), inspect.isclass):
             full = f"{kind.__module__}.{name}"
             if full in found:
-                found |= {f"{full}.{key}" for key, value in vars(kind).items() if key[0] != "_" and value.__doc__}
+                found |= {
+                    f"{full}.{key}"
+                    for key, value in vars(kind).items()
+                    if key[0] != "_" and isinstance(value, (FunctionType, property)) and value.__doc__
+                }
     return frozenset(found)
 
 
