@@ -12,8 +12,7 @@ import smoke_times
 import stamps
 
 from gencaps_lib import decoders, tasks
-from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.training import Optimiser
+from gencaps_lib.experiments import EXPERIMENTS, REFERENCE
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").glob("*.ipynb"))
 UNCACHED = stamps.numerics.__wrapped__  # of what was patched, nothing may be remembered
@@ -133,7 +132,7 @@ def test_a_change_of_an_experiment_makes_its_chapters_stale_and_no_other(chapter
     [
         (decoders, "route_by_address", lambda route: lambda *inputs: 2 * route(*inputs)),
         (tasks, "shift", lambda shift: lambda images, offsets, margin: shift(images, -offsets, margin)),
-        (Optimiser, "rates", lambda rates: lambda self, steps: [2 * rate for rate in rates(self, steps)]),
+        (type(REFERENCE), "rates", lambda rates: lambda self, steps: [2 * rate for rate in rates(self, steps)]),
     ],
     ids=["a forward pass", "a transform", "the optimiser's schedule"],
 )

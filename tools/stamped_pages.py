@@ -63,7 +63,7 @@ def foot(notebook: dict[str, Any]) -> nodes.container:
     said = nodes.paragraph("", made_from(notebook["metadata"].get(stamps.NAME)) + " ")
     said += addnodes.pending_xref(
         "",
-        nodes.inline("", "All chapters"),
+        nodes.inline("", "Times and versions of all chapters"),
         refdomain="std",
         reftype="doc",
         reftarget=f"/{STATISTICS}",
