@@ -5,7 +5,7 @@ NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 # Nothing that tests or builds may depend on the data or the network of the machine it runs on.
 HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: book test lint unit smoke chapters study bench clean
+.PHONY: book test lint unit smoke smoke-times chapters picture study bench clean
 
 .venv/ready: requirements.txt requirements-dev.txt requirements-ray.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -22,6 +22,7 @@ test: lint unit smoke
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 unit: .venv/ready
 	$(HERMETIC) $(BIN)/pytest tests
@@ -29,14 +30,22 @@ unit: .venv/ready
 # Every chapter, executed on the embedded digits.
 smoke: .venv/ready
 	$(HERMETIC) GENCAPS_PROFILE=smoke TQDM_DISABLE=1 $(BIN)/pytest --nbmake --nbmake-timeout=120 \
-		-o timeout=0 -o filterwarnings=default --durations=0 $(NOTEBOOKS)
+		-o timeout=0 -o filterwarnings=default --durations=0 $(SMOKE_ARGS) $(NOTEBOOKS)
 
-# Execute chapters on MNIST at the quick profile and store their outputs (make chapters NOTEBOOKS=chapters/01*.ipynb).
+# The same, and keep how long each chapter took, for the page of execution statistics.
+smoke-times: SMOKE_ARGS := --junitxml=_build/smoke.xml
+smoke-times: smoke
+	$(BIN)/python tools/smoke_times.py _build/smoke.xml
+
+# Execute chapters on MNIST at the quick profile, store their outputs and stamp them (… NOTEBOOKS=chapters/01*.ipynb).
 chapters: export GENCAPS_DATA := $(abspath $(GENCAPS_DATA))
 chapters: .venv/ready
 	$(BIN)/python -c "from gencaps_lib.data import load_digits; load_digits('train', 'mnist')"
-	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.timeout=1200 $(NOTEBOOKS)
+	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/python tools/execute.py $(NOTEBOOKS)
+
+# README's picture, from the published runs.
+picture: .venv/ready
+	$(BIN)/python tools/readme_picture.py
 
 # All runs that are missing (make study ARGS='--profile full --minutes 25'); see CONTRIBUTING.md.
 study: .venv/ready

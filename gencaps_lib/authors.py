@@ -1,7 +1,7 @@
 """What the article's authors measured: one run each, at 100,000 steps, mean squared error on MNIST's test digits.
 
 Our summary of their public records (singnet/semantic-vision, experiments/invariance, 2018–2019); facts, not code. What
-counts as in and out of the range: shift transfer |s| ≤ 4 and |s| ≥ 8; rotation transfer ≤ 45° and > 45°; one shot
+counts as in and out of the range: shift transfer up to ±4 and from ±8 on; rotation transfer ≤ 45° and > 45°; one shot
 18° ± 2° and beyond 45°; rotation beyond the range ≤ 90° and > 90°. Points within 1° of multiples of 90° are left out.
 """
 

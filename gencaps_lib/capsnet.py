@@ -37,8 +37,8 @@ def squash(vectors: Tensor) -> Tensor:
 
     .. math:: \mathrm{squash}(s) = \frac{|s|^2}{1 + |s|^2} \, \frac{s}{|s|} = \frac{|s|}{1 + |s|^2} \, s
 
-    Equation 1 of Sabour et al. (2017). The second form needs no division by the length, so that zero stays zero, and
-    has a gradient there.
+    Equation :eq:`eq-squash`, equation 1 of Sabour et al. (2017). The second form needs no division by the length, so
+    that zero stays zero, and has a gradient there.
     """
     length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors * length / (1 + length.square())
@@ -54,8 +54,9 @@ def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tens
         v_j = \mathrm{squash}\Big(\sum_n c_{nj} \hat u_{nj}\Big), \qquad
         b_{nj} \leftarrow b_{nj} + \hat u_{nj} \cdot v_j
 
-    Procedure 1, equations 2 and 3, of Sabour et al. (2017). Gradients treat the couplings as given: they flow through
-    the last sum and its squash. That is our choice, and halves the cost; the paper does not say.
+    Equations :eq:`eq-votes` and :eq:`eq-agreement`, procedure 1 of Sabour et al. (2017). Gradients treat the
+    couplings as given: they flow through the last sum and its squash. That is our choice, and halves the cost; the
+    paper does not say.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def margin_loss(
     .. math::
         L_j = T_j \max(0, m^+ - |v_j|)^2 + \lambda (1 - T_j) \max(0, |v_j| - m^-)^2
 
-    Equation 4 of Sabour et al. (2017). Both margins are squared.
+    Equation :eq:`eq-margin-loss`, equation 4 of Sabour et al. (2017). Both margins are squared.
 
     Parameters
     ----------
@@ -212,7 +213,7 @@ class CapsNet(_Classifier):
         return squash(vectors.movedim(2, -1).flatten(1, 3))  # (B,types·S·S,P)
 
     def digit_capsules(self, images: Tensor) -> Tensor:
-        """The vectors (B, 10, D) of the digit capsules: their length says whether the digit is there."""
+        """The vectors (B, 10, D) of the digit capsules, by :eq:`eq-votes`; a length says whether the digit is there."""
         votes = torch.einsum("bnp,njdp->bnjd", self.primary_capsules(images), self.weight)  # (B,N,10,D)
         return route_by_agreement(votes, self.iterations)[0]
 

@@ -23,9 +23,10 @@ class GenerativeCapsules(nn.Module):
         a'_n = \sum_k a_k g_{kn}, \qquad
         p'_n = \frac{1}{a'_n} \sum_k a_k g_{kn} \left( W_{kn} p_k + b_{kn} \right)
 
-    A child that no parent asks for (:math:`a'_n = 0`) has pose zero. Nothing is routed and nothing iterates: a whole
-    determines its parts, so the layer is a matrix product. With every :math:`g_{kn} = 1` and activations that
-    sum to one it is exactly the reference's weighted sum of pose votes over its primary capsules.
+    This is equation :eq:`eq-capsule-layer`. A child that no parent asks for (:math:`a'_n = 0`) has pose zero. Nothing
+    is routed and nothing iterates: a whole determines its parts, so the layer is a matrix product. With every
+    :math:`g_{kn} = 1` and activations that sum to one it is exactly the reference's weighted sum of pose votes over
+    its primary capsules.
 
     Parameters
     ----------

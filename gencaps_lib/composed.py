@@ -30,7 +30,7 @@ class Stamps(nn.Module):
 
     .. math:: I = \tanh \Bigl( b + \sum_c M_c * k_c \Bigr), \qquad k_c(d) = h_c \, e^{-|d|^2 / 2 w_c^2}
 
-    A stamp is alike in all directions, so that it need not turn with the object.
+    Equation :eq:`eq-stamps`. A stamp is alike in all directions, so that it need not turn with the object.
 
     Parameters
     ----------
@@ -128,7 +128,8 @@ class ComposedCapsules(CapsuleDecoder):
 
     .. math:: \text{address}_n = A(t) \, p_n(z), \qquad \text{activation}_n = \sigma_n(z)
 
-    Addresses are taken to index space as in `ContinuousCapsules`; the map is as large as the image.
+    Equation :eq:`eq-composed`. Addresses are taken to index space as in `ContinuousCapsules`; the map is as large as
+    the image.
 
     Parameters
     ----------

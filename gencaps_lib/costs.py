@@ -50,7 +50,10 @@ class Cost:
     bytes: int
 
     def floor(self, rates: Rates) -> float:
-        """The seconds that it takes a machine that does both at once; a cache may move bytes faster than that."""
+        """The seconds that it takes a machine that does both at once; a cache may move bytes faster than that.
+
+        Equation :eq:`eq-floor`.
+        """
         return max(self.bytes / rates.bandwidth, self.flops / rates.arithmetic)
 
 

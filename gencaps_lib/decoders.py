@@ -116,6 +116,8 @@ class CapsuleDecoder(Decoder):
 class ContinuousCapsules(CapsuleDecoder):
     """Capsules addressed straight from the continuous code: no digit capsules, no parents.
 
+    Equation :eq:`eq-continuous-capsules`.
+
     Parameters
     ----------
     z, code_length, side, maps, nonlinearity : as in `ConvDecoder`

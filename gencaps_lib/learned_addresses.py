@@ -24,7 +24,8 @@ class LearnedAddresses(Decoder):
         w_{nj} = \frac{\exp(q_n \cdot k_j)}{\sum_i \exp(q_n \cdot k_i)}, \qquad
         M_j = \Bigl[ \sum_n a_n w_{nj} \Bigr]_+
 
-    The sum under the fraction runs over *all cells of all maps*, so that an address chooses a map, too.
+    Equation :eq:`eq-content`. The sum under the fraction runs over *all cells of all maps*, so that an address
+    chooses a map, too.
 
     Parameters
     ----------
@@ -91,8 +92,8 @@ class PretrainedAddresses(LearnedAddresses):
         L = -\frac{1}{U} \sum_u \sum_j \kappa(u - c_j) \log w_j(q(u)), \qquad
         \kappa(d) = \prod_{i=1}^{3} [1 - |d_i|]_+
 
-    Pointer and cells are then held fixed, and the rest of the network is trained. What is given is that cells lie on a
-    lattice, and no more: the addresses are found by gradient descent.
+    Equation :eq:`eq-address-loss`. Pointer and cells are then held fixed, and the rest of the network is trained.
+    What is given is that cells lie on a lattice, and no more: the addresses are found by gradient descent.
 
     Takes the arguments of `LearnedAddresses`, and
 

@@ -27,9 +27,10 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
 
     .. math:: M_c(i, j) = \sum_n a_{nc} \, [1 - |r_n - i|]_+ \, [1 - |q_n - j|]_+
 
-    with capsule n's address :math:`(r_n, q_n)` and its activation :math:`a_{nc}` for map c. The kernel is the
-    bilinear one, so an address between cells is shared by the four around it, a capsule more than one cell outside the
-    map writes nothing, and the whole is the adjoint (transpose) of bilinear sampling at the addresses.
+    Equation :eq:`eq-routing`, with capsule n's address :math:`(r_n, q_n)` and its activation :math:`a_{nc}` for map
+    c. The kernel is the bilinear one, so an address between cells is shared by the four around it, a capsule more
+    than one cell outside the map writes nothing, and the whole is the adjoint (transpose) of bilinear sampling at the
+    addresses, equation :eq:`eq-adjoint`.
 
     Parameters
     ----------

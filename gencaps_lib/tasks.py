@@ -180,7 +180,7 @@ class Task:
     digits : the digits that are trained and tested on
     grid : points of the evaluation, in the transform's unit
     inside : points p with inside[0] ≤ p ≤ inside[1] count as in the held-out digits' training range
-    outside : points p with |p| ≥ outside count as out of it; the rest is the border, and counts as neither
+    outside : points from ±outside on count as out of it; the rest is the border, and counts as neither
     sizes : sizes of each model on this task, by the model's name
     """
 

@@ -82,6 +82,7 @@ def test_flops_and_bytes_are_counted(task, digits):
     assert adam.bytes == cost.bytes + 2 * 2 * weights + 2 * 4  # two moments, and the count of steps
 
 
+@pytest.mark.equation("eq-floor")
 def test_the_floor_is_the_longer_of_arithmetic_and_traffic():
     assert Cost(flops=100, bytes=30).floor(Rates(bandwidth=10, arithmetic=100)) == 3
     assert Cost(flops=500, bytes=30).floor(Rates(bandwidth=10, arithmetic=100)) == 5

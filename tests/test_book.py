@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from stamps import texts_of
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -32,24 +33,15 @@ def complaints(notebook):
                 found.append(f"cell {number} stores a widget, which is dead on a page")
             if output.get("name") == "stderr":
                 found.append(f"cell {number} stores a warning: {content[:80]}")
-    settings = re.findall(r"^(\w+) profile; data: (\w+)", _text(notebook), re.MULTILINE)
+    settings = re.findall(r"^(\w+) profile; data: (\w+)", texts_of(notebook), re.MULTILINE)
     if settings != [(STORED["profile"], STORED["source"])]:
         found.append(f"outputs are of {settings}, and must be of one run at {STORED}")
-    others = set(re.findall(r"\b(embedded|mnist), (\w+) profile", _text(notebook))) - {
+    others = set(re.findall(r"\b(embedded|mnist), (\w+) profile", texts_of(notebook))) - {
         (STORED["source"], STORED["profile"])
     }
     if others:
         found.append(f"some outputs are of {others}")
     return found
-
-
-def _text(notebook):
-    """All text that the outputs of a notebook hold."""
-    parts = []
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            parts += ["".join(output.get("text", "")), "".join(output.get("data", {}).get("text/plain", ""))]
-    return "\n".join(parts)
 
 
 @pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)

@@ -64,6 +64,7 @@ def naive_routing(votes, iterations):
     return parents, couplings
 
 
+@pytest.mark.equation("eq-squash")
 def test_squash_equals_equation_1(votes):
     expected = [naive_squash(vector) for vector in votes.flatten(0, 2).tolist()]
     assert torch.allclose(squash(votes).flatten(0, 2), torch.tensor(expected), atol=1e-6)
@@ -80,6 +81,8 @@ def test_squash_keeps_direction_and_bounds_the_length_and_has_a_gradient_at_zero
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3])
+@pytest.mark.equation("eq-votes")
+@pytest.mark.equation("eq-agreement")
 def test_routing_equals_procedure_1(votes, iterations):
     parents, couplings = route_by_agreement(votes, iterations)
     for b in range(B):
@@ -111,6 +114,7 @@ def test_children_that_agree_are_routed_together():
     assert parents[0, 0].norm() > 0.9 > 0.1 > parents[0, 1].norm()
 
 
+@pytest.mark.equation("eq-margin-loss")
 def test_margin_loss_equals_equation_4(generator):
     lengths = torch.rand(B, J, generator=generator)
     labels = torch.tensor([0, 3, 1])
@@ -132,6 +136,7 @@ def test_both_margins_are_squared_and_flat_where_they_are_met():
     assert margin_loss(torch.tensor([[0.95, 0.05]]), label).item() == 0
 
 
+@pytest.mark.equation("eq-votes")
 def test_capsnet_is_its_equations(digits):
     model = CapsNet(**SMALL)
     images = digits.images[:2]

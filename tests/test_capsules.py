@@ -31,6 +31,7 @@ def naive(layer, activations, poses):
 
 @pytest.mark.parametrize("strengths", ["all", "learned", "fixed"])
 @torch.no_grad()
+@pytest.mark.equation("eq-capsule-layer")
 def test_equals_naive_loops(strengths, inputs, generator):
     fixed = torch.rand(K, N, generator=generator) * (torch.rand(K, N, generator=generator) > 0.3)
     layer = GenerativeCapsules(K, N, P, Q, {"all": None, "learned": "learned", "fixed": fixed}[strengths])

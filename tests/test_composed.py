@@ -37,6 +37,7 @@ def identity_code(transform, count):
 
 
 @torch.no_grad()
+@pytest.mark.equation("eq-stamps")
 def test_stamps_equal_naive_loops(generator):
     stamps = Stamps(2)
     for parameter in stamps.parameters():
@@ -58,6 +59,7 @@ def test_stamps_equal_naive_loops(generator):
 
 @torch.no_grad()
 @pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.equation("eq-composed")
 def test_addresses_and_activations_equal_naive_loops(action):
     made, code = decoder(Rotation(), action), torch.tensor([[0.8, -0.6]])
     torch.nn.init.normal_(made.address[0].weight, std=0.3, generator=torch.Generator().manual_seed(1))

@@ -21,6 +21,7 @@ def pretrained():
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", [LearnedAddresses, PretrainedAddresses])
+@pytest.mark.equation("eq-content")
 def test_content_based_routing_equals_naive_loops(kind, generator):
     decoder = kind(**SMALL)
     latent, code = torch.randn(2, 3, generator=generator), torch.randn(2, 2, generator=generator)
@@ -43,6 +44,7 @@ def test_content_based_routing_equals_naive_loops(kind, generator):
 
 
 @torch.no_grad()
+@pytest.mark.equation("eq-address-loss")
 def test_the_loss_of_the_preliminary_training_equals_naive_loops(pretrained, generator):
     places = torch.rand(6, 3, generator=generator) * torch.tensor([3.0, 3.0, 2.0])
     layer = pretrained.pointer[0]

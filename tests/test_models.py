@@ -139,6 +139,7 @@ def test_digit_capsules_equal_naive_loops(task):
 
 
 @torch.no_grad()
+@pytest.mark.equation("eq-continuous-capsules")
 def test_continuous_capsules_equal_naive_loops(task):
     model = build("continuous-capsules", task)
     decoder, side = model.decoder, model.decoder.size

@@ -33,6 +33,7 @@ def sample(maps, addresses):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.equation("eq-routing")
 def test_equals_naive_loops(dtype, generator):
     addresses = torch.rand(3, 5, 2, generator=generator, dtype=dtype) * (SIZE + 4) - 2
     # On a cell, on the border, half and a whole cell outside, far outside.
@@ -61,6 +62,7 @@ def test_far_outside_writes_nothing_and_has_no_gradient():
     st.lists(st.tuples(*[st.floats(-3, SIZE + 2, allow_subnormal=False)] * 2, st.floats(-2, 2)), min_size=1, max_size=6)
 )
 @settings(max_examples=50, deadline=None)
+@pytest.mark.equation("eq-adjoint")
 def test_is_the_adjoint_of_bilinear_sampling(capsules):
     """⟨route(a), m⟩ = ⟨a, sample(m)⟩ for every map m."""
     values = torch.tensor([capsules], dtype=torch.float64)  # (1,N,3)

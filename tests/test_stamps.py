@@ -1,0 +1,209 @@
+"""Stamps of stored chapters: they are true, and notice when code, outputs, numerics or the stamp itself changed."""
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+
+import execute
+import nbformat
+import pytest
+import smoke_times
+import stamps
+
+from gencaps_lib import decoders, tasks
+from gencaps_lib.experiments import EXPERIMENTS, REFERENCE
+
+CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").glob("*.ipynb"))
+UNCACHED = stamps.numerics.__wrapped__  # of what was patched, nothing may be remembered
+SETTING = "smoke profile; data: embedded, 1,437 digits; CPU, 1 threads; PyTorch 2.15.0"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_outputs_of_stored_chapters_are_what_the_code_makes_today(path):
+    assert stamps.faults(json.loads(path.read_text()), path.name) == []
+
+
+def written(*sources, kind="code"):
+    """Cells with these sources, of which the first prints the setting."""
+    cells = []
+    for number, source in enumerate(sources):
+        cell = {"cell_type": kind, "id": f"{kind}-{number}", "metadata": {}, "source": source}
+        if kind == "code":
+            output = {"output_type": "stream", "name": "stdout", "text": f"{number} is drawn\n"}
+            cell |= {"execution_count": number + 1, "outputs": [output]}
+        cells.append(cell)
+    return cells
+
+
+@pytest.fixture
+def chapter():
+    """An executed and stamped chapter on shift extrapolation."""
+    cells = written("%pip install x\nprint(1)", 'experiment = EXPERIMENTS["shift-extrapolation"]')
+    cells[0]["outputs"][0]["text"] = SETTING + "\n"
+    notebook = {
+        "cells": cells + written("# Prose", kind="markdown"),
+        "metadata": {},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    notebook["metadata"]["gencaps"] = stamps.make(notebook, {"python": "3.11"}, "abc", "2026-11-22T12:00:00", 3.21)
+    return notebook
+
+
+def test_a_stamp_says_what_the_chapter_was_made_from(chapter):
+    stamp = chapter["metadata"]["gencaps"]
+    said = {key: stamp[key] for key in ("profile", "source", "device", "commit", "seconds", "published")}
+    assert said == {
+        "profile": "smoke",
+        "source": "embedded",
+        "device": "CPU, 1 threads",
+        "commit": "abc",
+        "seconds": 3.2,
+        "published": None,
+    }
+    assert stamp["versions"] == {"python": "3.11", "torch": "2.15.0"}
+    assert list(stamp["numerics"]) == ["shift-extrapolation"]
+    assert set(stamp["numerics"]["shift-extrapolation"]) == set(EXPERIMENTS["shift-extrapolation"].models)
+
+
+def test_a_stamped_chapter_has_no_faults_however_its_text_is_split_or_its_prose_changed(chapter):
+    chapter["cells"][-1]["source"] = "# Other prose"
+    for cell in chapter["cells"]:
+        cell["source"] = cell["source"].splitlines(keepends=True)
+    assert stamps.faults(json.loads(json.dumps(chapter)), "it") == []
+
+
+def change_code(notebook):
+    notebook["cells"][1]["source"] += " "
+
+
+def improve_output(notebook):
+    notebook["cells"][1]["outputs"][0]["text"] = "all is well"
+
+
+def improve_time(notebook):
+    notebook["metadata"]["gencaps"]["seconds"] = 1.0
+
+
+def reseal_another_device(notebook):
+    notebook["metadata"]["gencaps"] |= {"device": "H200", "seal": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda notebook: notebook["metadata"].clear(), "has no stamp"),
+        (change_code, "code cells of it changed"),
+        (lambda notebook: notebook["cells"].pop(0), "code cells of it changed"),
+        (improve_output, "outputs of it were edited"),
+        (improve_time, "stamp of it was edited"),
+        (reseal_another_device, "stamp of it was edited"),
+        (lambda notebook: notebook["metadata"]["gencaps"].pop("seal"), "stamp of it was edited"),
+    ],
+)
+def test_the_check_of_stamps_can_fail(chapter, damage, complaint):
+    damage(chapter)
+    found = stamps.faults(chapter, "it")
+    assert any(complaint in each for each in found)
+    assert all("make chapters NOTEBOOKS=chapters/it" in each for each in found)
+
+
+def registry_with(monkeypatch, name, **changes):
+    """Today's registry with one experiment's smoke profile changed."""
+    entry = EXPERIMENTS[name]
+    changed = dataclasses.replace(
+        entry, smaller={**entry.smaller, "smoke": dataclasses.replace(entry.at("smoke"), **changes)}
+    )
+    monkeypatch.setattr(stamps, "EXPERIMENTS", {**EXPERIMENTS, name: changed})
+    monkeypatch.setattr(stamps, "numerics", UNCACHED)
+
+
+def test_a_change_of_an_experiment_makes_its_chapters_stale_and_no_other(chapter, monkeypatch):
+    registry_with(monkeypatch, "shift-transfer", steps=21)
+    assert stamps.faults(chapter, "it") == []
+    registry_with(monkeypatch, "shift-extrapolation", steps=21)
+    (complaint,) = stamps.faults(chapter, "it")
+    assert "shift-extrapolation computes other numbers" in complaint
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "change"),
+    [
+        (decoders, "route_by_address", lambda route: lambda *inputs: 2 * route(*inputs)),
+        (tasks, "shift", lambda shift: lambda images, offsets, margin: shift(images, -offsets, margin)),
+        (type(REFERENCE), "rates", lambda rates: lambda self, steps: [2 * rate for rate in rates(self, steps)]),
+    ],
+    ids=["a forward pass", "a transform", "the optimiser's schedule"],
+)
+def test_a_change_of_the_library_s_numerics_makes_chapters_stale(chapter, monkeypatch, holder, name, change):
+    monkeypatch.setattr(holder, name, change(getattr(holder, name)))
+    monkeypatch.setattr(stamps, "numerics", UNCACHED)
+    (complaint,) = stamps.faults(chapter, "it")
+    assert "computes other numbers" in complaint
+
+
+def test_rounding_is_no_change_of_numerics():
+    today = stamps.numerics("shift-transfer", "smoke")
+    other = copy.deepcopy(today)
+    for factor, same in ((1 + 1e-5, True), (1.01, False)):
+        other["autoencoder"]["rehearsal"] = [factor * value for value in today["autoencoder"]["rehearsal"]]
+        assert stamps.same_numerics(today, other) is same
+    del other["autoencoder"]
+    assert not stamps.same_numerics(today, other)
+
+
+def test_a_chapter_that_shows_published_results_is_stale_when_they_are_others(chapter, monkeypatch):
+    chapter["cells"][1]["source"] = "runs = results.published()"
+    chapter["metadata"]["gencaps"] = stamps.make(chapter, {}, "abc", "2026-11-22T12:00:00", 3.21)
+    assert stamps.faults(chapter, "it") == []
+    monkeypatch.setattr(stamps, "published", lambda: "0" * 64)
+    (complaint,) = stamps.faults(chapter, "it")
+    assert "published results" in complaint
+
+
+def test_a_chapter_without_its_setting_cannot_be_stamped(chapter):
+    improve_output(chapter)
+    chapter["cells"][0]["outputs"] = []
+    with pytest.raises(ValueError, match=r"results.setting"):
+        stamps.make(chapter, {}, "abc", "2026-11-22T12:00:00", 3.21)
+
+
+def notebook_file(path, *sources):
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources]), path)
+    return path
+
+
+def test_executing_stores_outputs_and_a_stamp(tmp_path):
+    path = notebook_file(tmp_path / "it.ipynb", f"print({SETTING!r})", "1 + 1")
+    assert execute.main([str(path)]) == 0
+    stored = json.loads(path.read_text())
+    assert stored["cells"][1]["outputs"][0]["data"]["text/plain"] == ["2"]
+    stamp = stored["metadata"]["gencaps"]
+    assert 0 < stamp["seconds"] < 60
+    assert "numpy" in stamp["versions"]
+    assert stamps.faults(stored, "it") == []
+
+
+def test_a_chapter_that_fails_is_left_as_it_was(tmp_path, capsys):
+    path = notebook_file(tmp_path / "it.ipynb", f"print({SETTING!r})", "1 / 0")
+    before = path.read_bytes()
+    assert execute.main([str(path)]) == 1
+    assert path.read_bytes() == before
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="" name="chapters/01-a.ipynb" time="3.14" />
+<testcase classname="chapters.02-b" name="02-b.ipynb" time="2.0">{}</testcase>
+</testsuite></testsuites>"""
+
+
+def test_times_at_smoke_are_those_of_the_report():
+    assert smoke_times.seconds_of(REPORT.format(""), ["01-a", "02-b"]) == {"01-a": 3.1, "02-b": 2.0}
+
+
+@pytest.mark.parametrize(("report", "stems"), [(REPORT.format("<failure/>"), ["02-b"]), (REPORT, ["03-c"])])
+def test_a_chapter_that_failed_or_did_not_run_has_no_time(report, stems):
+    with pytest.raises(ValueError, match=stems[0]):
+        smoke_times.seconds_of(report, stems)

@@ -1,0 +1,114 @@
+"""A Sphinx extension: the library's docstrings, which are terse numpy ones, as autodoc can show them.
+
+In ``name : what it is`` numpydoc and napoleon take the sentence for a type. Here each entry of a section becomes a line
+of a list, and names in backticks become links.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from functools import cache
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import library_use
+from sphinx.application import Sphinx
+
+LISTS = {"Parameters": " : ", "Attributes": " : ", "Raises": None}  # what divides a name from what it is
+SECTIONS = {*LISTS, "Returns", "References"}
+NAMED = re.compile(r"(?<![`:\w])`([\w.]+)`(?![`_])")
+
+
+def sections_of(lines: list[str]) -> list[tuple[str, list[str]]]:
+    """A docstring's parts: the heading of each, empty for what comes first, and its lines."""
+    parts: list[tuple[str, list[str]]] = [("", [])]
+    for line, below in pairwise([*lines, ""]):
+        if line in SECTIONS and set(below) == {"-"}:
+            parts.append((line, []))
+        elif parts[-1][1] or set(line) != {"-"}:
+            parts[-1][1].append(line)
+    return parts
+
+
+def listed(lines: list[str], divider: str | None) -> list[str]:
+    """The entries of a section as a list: an entry begins where a line is not indented."""
+    found: list[str] = []
+    for line in lines:
+        if line.startswith(" ") or not line:
+            found.append(f"  {line.strip()}" if line else "")
+        elif divider:
+            name, _, what = line.partition(divider)
+            found.append(f"* **{name}**: {what}" if what else f"* {name}")
+        else:
+            found.append(f"* **{line}**:")
+    return found
+
+
+def link_names(line: str, place: str) -> str:
+    """`name` in backticks as a link where the library has it, and as code where not.
+
+    Parameters
+    ----------
+    line : of a docstring
+    place : the full name of what it is the docstring of: names are looked for in its class and module first
+    """
+
+    def replaced(match: re.Match) -> str:
+        name = match[1]
+        parts = place.split(".")
+        for known in (".".join([*parts[:end], name]) for end in range(len(parts), 1, -1)):
+            if known in members():
+                return f":py:obj:`~{known}`" if "." not in name else f":py:obj:`{name} <{known}>`"
+        full = library_use.public().get(name)
+        return f":py:obj:`{name} <{full}>`" if full else f"``{name}``"
+
+    return NAMED.sub(replaced, line)
+
+
+@cache
+def members() -> frozenset[str]:
+    """The full names of all public classes, functions and documented methods."""
+    found = set(library_use.public().values())
+    for module in library_use.modules():
+        for name, kind in inspect.getmembers(import_module(f"gencaps_lib.{module}"), inspect.isclass):
+            full = f"{kind.__module__}.{name}"
+            if full in found:
+                found |= {
+                    f"{full}.{key}"
+                    for key, value in vars(kind).items()
+                    if key[0] != "_" and isinstance(value, (FunctionType, property)) and value.__doc__
+                }
+    return frozenset(found)
+
+
+@cache
+def uses(folder: Path) -> dict[str, list[str]]:
+    """What each chapter in a folder uses of the library."""
+    return {path.stem: library_use.used(json.loads(path.read_text())) for path in sorted(folder.glob("*.ipynb"))}
+
+
+def rewrite(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """A docstring's sections as lists, names as links, and the chapters that use it."""
+    found: list[str] = []
+    for heading, content in sections_of(lines):
+        body = [link_names(line, name) for line in content]
+        if heading:
+            found += ["", f".. rubric:: {heading}", ""]
+        found += listed(body, LISTS[heading]) if heading in LISTS else body
+    chapters = uses(Path(app.srcdir) / "chapters")
+    links = [f":doc:`{stem[:2].lstrip('0')} </chapters/{stem}>`" for stem, used in chapters.items() if name in used]
+    if links:
+        found += ["", f"Used in {'chapter' if len(links) == 1 else 'chapters'} {', '.join(links)}.", ""]
+    lines[:] = found
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("autodoc-process-docstring", rewrite)
+    return {"parallel_read_safe": True}

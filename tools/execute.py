@@ -1,0 +1,86 @@
+"""Execute chapters in place and stamp them: ``python tools/execute.py chapters/01*.ipynb …``.
+
+Executing and stamping are one act, so that no stamp can be put on outputs which its code did not make.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import stamps
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from gencaps_lib.files import write_whole
+
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
+TIMEOUT = 1200  # seconds that one cell may take
+
+
+def commit_here() -> str:
+    """The checkout's commit, with "-dirty" where more than the chapters differs from it: those carry digests."""
+    folder = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)chapters")
+        return git("describe", "--always") + ("-dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def execute(path: Path, commit: str) -> dict:
+    """Run all cells of a notebook, and write it with their outputs and a stamp; it is left as it was if one fails.
+
+    Returns
+    -------
+    the stamp
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop(stamps.NAME, None)
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    start = time.perf_counter()
+    NotebookClient(
+        notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
+    seconds = time.perf_counter() - start
+    versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    stored = json.loads(nbformat.writes(notebook))  # digests are of what is stored
+    stamp = stamps.make(stored, versions, commit, date, seconds)
+    notebook.metadata[stamps.NAME] = stamp
+    write_whole(path, (nbformat.writes(notebook) + "\n").encode())
+    return stamp
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Execute the notebooks that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    options = parser.parse_args(arguments)
+    commit = commit_here()
+    for path in options.notebooks:
+        try:
+            stamp = execute(path, commit)
+        except (OSError, CellExecutionError, TimeoutError, ValueError) as error:
+            print(f"{path} was not executed, and is as it was: {error}", file=sys.stderr)
+            return 1
+        print(f"{path}: {stamp['profile']} profile, {stamp['source']}, {stamp['seconds']:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

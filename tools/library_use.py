@@ -1,0 +1,64 @@
+"""Which public names of the library a chapter uses: for links from chapters to the API reference and back."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import stamps
+
+import gencaps_lib
+
+
+def modules() -> list[str]:
+    """The names of the library's public modules, without the package's."""
+    return [module.name for module in pkgutil.iter_modules(gencaps_lib.__path__) if not module.name.startswith("_")]
+
+
+def canonical(module: ModuleType, name: str) -> str | None:
+    """The full name of what a module offers as `name`, by where it is defined; None where it is none of ours."""
+    thing = getattr(module, name, None)
+    if not (inspect.isclass(thing) or inspect.isfunction(thing)) or thing.__qualname__.startswith("_"):
+        return None
+    full = f"{thing.__module__}.{thing.__qualname__}"
+    return full if full.startswith("gencaps_lib.") else None
+
+
+@cache
+def public() -> dict[str, str]:
+    """The full names of all public classes and functions, by what prose calls them: `fit`, or `training.fit`.
+
+    A bare name that two modules define stands for neither.
+    """
+    found: dict[str, str] = {}
+    bare: dict[str, set[str]] = {}
+    for module in modules():
+        loaded = import_module(f"gencaps_lib.{module}")
+        for name in dir(loaded):
+            full = canonical(loaded, name)
+            if full and not name.startswith("_"):
+                found[f"{module}.{name}"] = full
+                bare.setdefault(name, set()).add(full)
+    return found | {name: fulls.pop() for name, fulls in bare.items() if len(fulls) == 1}
+
+
+def used(notebook: Mapping[str, Any]) -> list[str]:
+    """The full names of what a chapter's code takes from the library, in the order of their first use."""
+    aliases: dict[str, str] = {}
+    found: dict[str, None] = {}
+    for node in (node for tree in stamps.trees(notebook) for node in ast.walk(tree)):
+        if isinstance(node, ast.ImportFrom) and node.module == "gencaps_lib":
+            aliases |= {name.asname or name.name: name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gencaps_lib."):
+            names = [f"{node.module.removeprefix('gencaps_lib.')}.{name.name}" for name in node.names]
+            found |= dict.fromkeys(public()[name] for name in names if name in public())
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
+            name = f"{aliases[node.value.id]}.{node.attr}"
+            found |= dict.fromkeys([public()[name]] if name in public() else [])
+    return list(found)

@@ -1,0 +1,184 @@
+"""Stamps of stored chapters: what their outputs were made from, and whether they would be made the same today.
+
+A stamp lies in a notebook's metadata, as `gencaps`. `execute.py`, which runs the cells, is the only one to write it. It
+holds digests of the code cells and of the outputs, the numerics of the experiments that the chapter names, and what a
+reader wants to know: profile, data, device, versions, commit, date and seconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from gencaps_lib.collection import PUBLISHED
+from gencaps_lib.data import load_digits
+from gencaps_lib.evaluation import image_losses
+from gencaps_lib.experiments import DRAWS, EXPERIMENTS, Experiment
+from gencaps_lib.fingerprints import fingerprint, matches
+from gencaps_lib.training import Trainer
+
+NAME = "gencaps"  # of the stamp in a notebook's metadata
+REMEDY = "run `make chapters NOTEBOOKS=chapters/{}`"
+# The line that `gencaps_lib.machine.setting` makes, and every chapter prints.
+SETTING = re.compile(
+    r"^(?P<profile>\w+) profile; data: (?P<source>\w+), [\d,]+ digits; (?P<device>.+); PyTorch (?P<torch>\S+)$",
+    re.MULTILINE,
+)
+
+
+def code_of(notebook: Mapping[str, Any]) -> list[str]:
+    """The sources of the code cells."""
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def trees(notebook: Mapping[str, Any]) -> Iterator[ast.Module]:
+    """The syntax trees of the code cells, without IPython's own lines."""
+    for source in code_of(notebook):
+        yield ast.parse(re.sub(r"^(\s*)%.*", r"\1pass", source, flags=re.MULTILINE))
+
+
+def texts_of(notebook: Mapping[str, Any]) -> str:
+    """All plain text that the outputs hold."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return "\n".join(
+        part
+        for output in outputs
+        for part in ("".join(output.get("text", "")), "".join(output.get("data", {}).get("text/plain", "")))
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _outputs(notebook: Mapping[str, Any]) -> list[Any]:
+    return [cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def experiments_of(notebook: Mapping[str, Any]) -> list[str]:
+    """The experiments of the registry that a chapter's code names."""
+    words = {node.value for tree in trees(notebook) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return [name for name in EXPERIMENTS if name in words]
+
+
+def _shows_published(notebook: Mapping[str, Any]) -> bool:
+    """Whether a chapter's code reads the published results."""
+    nodes = [node for tree in trees(notebook) for node in ast.walk(tree)]
+    return any(getattr(node, "attr", getattr(node, "id", None)) in {"published", "PUBLISHED"} for node in nodes)
+
+
+@cache
+def published() -> str:
+    """A digest of all published results; each holds the digests of the files beside it."""
+    return _digest({str(path.relative_to(PUBLISHED)): path.read_text() for path in sorted(PUBLISHED.rglob("*.json"))})
+
+
+def rehearse(experiment: Experiment, model: str) -> list[float]:
+    """The losses of two training steps on a few embedded digits, and of what is then drawn at the ends of the grid.
+
+    They notice what `fingerprint` does not see: another transform, batch, loss, optimiser or way to judge.
+    """
+    digits = load_digits("train", "embedded")
+    built = experiment.build(model)
+    built.prepare = lambda _: None  # a preliminary training takes longer than all the rest
+    trainer = Trainer(built, experiment.task, digits, experiment.steps, 0, experiment.optimiser(model), batch=8)
+    for _ in range(2):
+        trainer.step()
+    seen = trainer.losses[:2].tolist()
+    if experiment.kind(model) is DRAWS:
+        ends = replace(experiment.task, grid=(experiment.task.grid[0], experiment.task.grid[-1]))
+        seen += image_losses(built, ends, digits.first(1)).mean(0).tolist()
+    return [float(f"{value:.6g}") for value in seen]
+
+
+@cache
+def numerics(name: str, profile: str) -> dict[str, dict[str, Any]]:
+    """What an experiment computes at a profile: of each of its models the fingerprint, and a rehearsal of its run."""
+    experiment = EXPERIMENTS[name].at(profile)
+    return {
+        model: {**fingerprint(experiment, model), "rehearsal": rehearse(experiment, model)}
+        for model in experiment.models
+    }
+
+
+def same_numerics(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two `numerics` agree, but for rounding."""
+    return one.keys() == other.keys() and all(
+        matches(one[model], other[model])
+        and len(one[model]["rehearsal"]) == len(other[model]["rehearsal"])
+        and all(
+            math.isclose(a, b, rel_tol=1e-3)
+            for a, b in zip(one[model]["rehearsal"], other[model]["rehearsal"], strict=True)
+        )
+        for model in one
+    )
+
+
+def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, date: str, seconds: float) -> dict:
+    """The stamp of a notebook that was just executed.
+
+    Parameters
+    ----------
+    notebook : as it will be stored, but for the stamp
+    versions : of Python and of the packages
+    commit, date : of the execution
+    seconds : that all cells took
+
+    Raises
+    ------
+    ValueError
+        The notebook does not print its setting, `results.setting`, exactly once.
+    """
+    settings = list(SETTING.finditer(texts_of(notebook)))
+    if len(settings) != 1:
+        raise ValueError(f"a chapter prints results.setting(…) once, for its stamp; here it is {len(settings)} times")
+    setting = settings[0].groupdict()
+    stamp = {
+        "code": _digest(code_of(notebook)),
+        "outputs": _digest(_outputs(notebook)),
+        "numerics": {name: numerics(name, setting["profile"]) for name in experiments_of(notebook)},
+        "published": published() if _shows_published(notebook) else None,
+        **{key: setting[key] for key in ("profile", "source", "device")},
+        "versions": {**versions, "torch": setting["torch"]},
+        "commit": commit,
+        "date": date,
+        "seconds": round(seconds, 1),
+    }
+    return {**stamp, "seal": _digest(stamp)}
+
+
+def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
+    """Why the outputs of a stored chapter are not to be trusted, a line each; nothing where they are.
+
+    Parameters
+    ----------
+    notebook : as it is stored
+    name : of its file
+    """
+    remedy = REMEDY.format(name)
+    stamp = notebook["metadata"].get(NAME)
+    if stamp is None:
+        return [f"{name} has no stamp: {remedy}"]
+    content = {key: value for key, value in stamp.items() if key != "seal"}
+    if stamp.get("seal") != _digest(content):
+        return [f"the stamp of {name} was edited by hand: {remedy}"]
+    found = []
+    if stamp["code"] != _digest(code_of(notebook)):
+        found.append(f"code cells of {name} changed after its outputs were made: {remedy}")
+    if stamp["outputs"] != _digest(_outputs(notebook)):
+        found.append(f"outputs of {name} were edited by hand: {remedy}")
+    found += [
+        f"{experiment} computes other numbers today than when {name} was executed: {remedy}"
+        for experiment in experiments_of(notebook)
+        if not same_numerics(stamp["numerics"].get(experiment, {}), numerics(experiment, stamp["profile"]))
+    ]
+    if _shows_published(notebook) and stamp["published"] != published():
+        found.append(f"the published results that {name} shows are others today: {remedy}")
+    return found
