@@ -17,7 +17,8 @@ OLD = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"].re
 @pytest.fixture
 def copy(tmp_path):
     """A copy of what may name the address: everything but environments, builds and results."""
-    left_out = shutil.ignore_patterns(".*", "_build", "results", "published", "__pycache__", "*.egg-info", "mathjax")
+    kept_out = (".git", ".venv", ".*_cache", ".hypothesis", "_build", "results", "published", "__pycache__", "mathjax")
+    left_out = shutil.ignore_patterns(*kept_out, "*.egg-info")
     return shutil.copytree(ROOT, tmp_path / "copy", ignore=left_out)
 
 

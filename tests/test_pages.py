@@ -1,0 +1,174 @@
+"""The built book, opened from disk in a browser: offline, on a phone, on a dark screen, by a screen reader."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+
+from tools.weights import weigh
+
+ROOT = Path(__file__).parents[1]
+MATHJAX_SHA256 = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"  # of mathjax@3.2.2
+PHONE = {"width": 375, "height": 800}
+LAPTOP = {"width": 1280, "height": 800}
+MOST = 1_000_000  # bytes of a page, without what all pages share
+
+
+def listed(entry):
+    """The pages that a part of the table of contents names."""
+    if isinstance(entry, list):
+        return [page for each in entry for page in listed(each)]
+    if isinstance(entry, dict):
+        return [page for key, each in entry.items() if key != "format" for page in listed(each)]
+    return [entry]
+
+
+PAGES = [f"{name}.html" for name in listed(yaml.safe_load((ROOT / "_toc.yml").read_text()))]
+PAGES += ["genindex.html", "search.html"]
+
+
+@pytest.fixture(scope="module")
+def visit(book, browser):
+    """Open a page from disk, once: what it asked for, what it shows on a phone and on a laptop, light and dark."""
+
+    @cache
+    def look(name):
+        context = browser.new_context(viewport=PHONE)
+        page = context.new_page()
+        asked, errors = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((book / name).as_uri())
+        page.evaluate("() => window.MathJax?.startup?.promise")
+        seen = SimpleNamespace(asked=asked, errors=errors, violations={})
+        seen.formulas = page.evaluate(FORMULAS)
+        seen.pictures = page.evaluate(PICTURES)
+        seen.too_wide = page.evaluate(TOO_WIDE)
+        for theme, size in (("light", PHONE), ("dark", LAPTOP)):
+            page.set_viewport_size(size)
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            seen.violations[theme] = violations(page)
+        context.close()
+        return seen
+
+    return look
+
+
+FORMULAS = """() => ({
+    written: document.querySelectorAll(".math").length,
+    drawn: document.querySelectorAll(".math mjx-container svg").length,
+    broken: [...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map(each => each.textContent),
+})"""
+
+PICTURES = """() => [...document.images].map(image => ({source: image.src.slice(0, 80), width: image.naturalWidth}))"""
+
+# What sticks out to the right of the screen, and is not inside a box of its own that scrolls.
+TOO_WIDE = """() => {
+    const scrolls = element => element && element !== document.body
+        && (/auto|scroll|hidden/.test(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
+    const width = document.documentElement.clientWidth;
+    const found = [...document.querySelectorAll(".bd-main *")]
+        .filter(each => each.getBoundingClientRect().right > width + 1 && !scrolls(each.parentElement))
+        .map(each => `${each.tagName}.${each.className}: ${each.textContent.slice(0, 40)}`);
+    return document.documentElement.scrollWidth > width ? [`the page is ${document.documentElement.scrollWidth} px`,
+        ...found] : found;
+}"""
+
+
+def violations(page):
+    """What axe-core calls serious or critical, and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']} at {node['target'][0]}: {node['html'][:160]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_request_leaves_the_machine(visit, name):
+    seen = visit(name)
+    assert seen.asked
+    assert [url for url in seen.asked if not url.startswith(("file:", "data:"))] == []
+    assert seen.errors == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_formulas_are_drawn_from_disk(visit, name):
+    formulas = visit(name).formulas
+    assert formulas["drawn"] == formulas["written"]
+    assert formulas["broken"] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_are_shown_from_disk(visit, name):
+    assert [picture for picture in visit(name).pictures if picture["width"] == 0] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_phone_needs_no_sideways_scrolling(visit, name):
+    assert visit(name).too_wide == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_no_serious_violation_of_accessibility(visit, name, theme):
+    assert visit(name).violations[theme] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light(book, name):
+    assert weigh(book / name).own < MOST
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_within_the_book_lead_somewhere(book, name):
+    assert broken_links(book / name) == []
+
+
+def broken_links(page):
+    """The links of a built page to pages and places of the book that are not there."""
+    broken = []
+    for link in BeautifulSoup(page.read_text(), "html.parser").select("a[href]"):
+        address, _, place = link["href"].partition("#")
+        if "://" in address or address.startswith("mailto:"):
+            continue
+        target = (page.parent / address.partition("?")[0]) if address else page
+        if not target.is_file() or (place and place not in places(target)):
+            broken.append(link["href"])
+    return broken
+
+
+@cache
+def places(page):
+    """What a link can point to on a built page."""
+    return {element["id"] for element in BeautifulSoup(page.read_text(), "html.parser").select("[id]")}
+
+
+@pytest.mark.parametrize("link", ["chapters/no-such-chapter.html", "#no-such-place", "intro.html#no-such-place"])
+def test_a_link_that_leads_nowhere_is_found(book, tmp_path, link):
+    page = tmp_path / "page.html"
+    (tmp_path / "intro.html").write_text((book / "intro.html").read_text())
+    page.write_text(f'<a href="intro.html">there</a> <a href="{link}">nowhere</a>')
+    assert broken_links(page) == [link]
+
+
+def test_search_finds_a_page_from_disk(book, browser):
+    page = browser.new_page()
+    page.goto((book / "search.html").as_uri() + "?q=autoencoder")
+    page.wait_for_selector("#search-results ul.search li a")
+    found = page.eval_on_selector_all("#search-results ul.search li a", "links => links.map(link => link.href)")
+    assert any("01-what-an-autoencoder-memorises.html" in link for link in found)
+    page.close()
+
+
+def test_mathjax_is_the_version_that_it_says():
+    code = (ROOT / "_static" / "mathjax" / "tex-svg.js").read_bytes()
+    assert hashlib.sha256(code).hexdigest() == MATHJAX_SHA256
+    assert code.count(b'"3.2.2"') >= 1
