@@ -43,7 +43,7 @@ def book(tmp_path_factory):
     """The folder of the book, built from the stored outputs as `make book` builds it."""
     folder = tmp_path_factory.mktemp("book")
     strict = ["--all", "--warningiserror", "--nitpick", "--keep-going", "--quiet", "--path-output", folder]
-    builder = [sys.executable, "-m", "jupyter_book", "build", *strict, Path(__file__).parents[1]]
+    builder = [Path(sys.executable).with_name("jupyter-book"), "build", *strict, Path(__file__).parents[1]]
     built = subprocess.run(builder, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder / "_build" / "html"

@@ -1,7 +1,7 @@
 """Act as Colab: ``python tools/colab.py --repository file:///folder/of/a/clone chapters/*.ipynb``.
 
-Runs chapters in the Python that runs this, each alone in an empty folder, with the library not installed: its setup cell
-must install it, from the given repository, and nothing else. `$GENCAPS_PROFILE` says at which size, as ever.
+Runs chapters in the Python that runs this, each alone in an empty folder, with the library not installed: a chapter's
+setup cell must install it, from the given repository, and nothing else. `$GENCAPS_PROFILE` says at which size, as ever.
 """
 
 from __future__ import annotations
