@@ -144,6 +144,19 @@ def test_a_page_is_light(book, name):
     assert weigh(book / name).own < MOST
 
 
+def test_a_page_weighs_itself_and_its_pictures_and_apart_from_them_its_scripts_and_styles(tmp_path):
+    for name, size in (("a picture.png", 300), ("code.js", 50), ("book.css", 7)):
+        (tmp_path / name).write_bytes(bytes(size))
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<link rel="stylesheet" href="book.css?v=1"><link rel="next" href="other.html"><script src="code.js"></script>'
+        '<img src="a%20picture.png"><img alt="again" src="a%20picture.png"><img src="data:image/png;base64,AA==">'
+    )
+    weight = weigh(page)
+    assert (weight.html, weight.images, weight.assets) == (page.stat().st_size, 300, 57)
+    assert weight.own == page.stat().st_size + 300
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_links_within_the_book_lead_somewhere(book, name):
     assert broken_links(book / name) == []
