@@ -10,8 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
-from tools.colab import run
+from colab import run
 
 ROOT = Path(__file__).parents[1]
 CHAPTER = ROOT / "chapters" / "03-generative-capsules.ipynb"

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-
-from tools.weights import weigh
+from weights import weigh
 
 ROOT = Path(__file__).parents[1]
 MATHJAX_SHA256 = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"  # of mathjax@3.2.2
