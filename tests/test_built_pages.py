@@ -39,6 +39,7 @@ def visit(book, browser):
     def look(name):
         context = browser.new_context(viewport=PHONE)
         page = context.new_page()
+        page.set_default_timeout(120_000)  # milliseconds: a busy machine is slow, which is no fault of a page
         asked, errors = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -138,6 +139,26 @@ def test_no_serious_violation_of_accessibility(visit, name, theme):
     assert visit(name).violations[theme] == []
 
 
+def test_what_is_wrong_with_a_page_is_found(visit, book, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<!doctype html><html lang="en"><head><title>A page</title></head><body><main class="bd-article">'
+        f'<script defer src="{(book / "mathjax" / "tex-svg.js").as_uri()}"></script><h1>A page</h1>'
+        '<script>throw new Error("a script that fails")</script><img src="missing.png" alt="missing">'
+        '<img src="https://example.com/picture.png" alt="elsewhere"><p style="width: 900px">wide</p>'
+        '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span></main></body></html>'
+    )
+    seen = visit(page)
+    assert "https://example.com/picture.png" in seen.asked
+    assert [picture["width"] for picture in seen.pictures] == [0, 0]
+    assert seen.errors == ["a script that fails"]
+    assert seen.formulas["broken"] != []
+    assert seen.too_wide == ["the page is 908 px wide", "P.: wide"]
+    for theme in ("light", "dark"):
+        (violation,) = seen.violations[theme]
+        assert violation.startswith("color-contrast at p:nth-child(5)")
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_light(book, name):
     assert weigh(book / name).own < MOST
@@ -190,6 +211,7 @@ def test_a_link_that_leads_nowhere_is_found(book, tmp_path, link):
 
 def test_search_finds_a_page_from_disk(book, browser):
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     page.goto((book / "search.html").as_uri() + "?q=autoencoder")
     page.wait_for_selector("#search-results ul.search li a")
     found = page.eval_on_selector_all("#search-results ul.search li a", "links => links.map(link => link.href)")
