@@ -146,7 +146,7 @@ def test_what_is_wrong_with_a_page_is_found(visit, book, tmp_path):
         f'<script defer src="{(book / "mathjax" / "tex-svg.js").as_uri()}"></script><h1>A page</h1>'
         '<script>throw new Error("a script that fails")</script><img src="missing.png" alt="missing">'
         '<img src="https://example.com/picture.png" alt="elsewhere"><p style="width: 900px">wide</p>'
-        '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span></main></body></html>'
+        '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span></main>'
     )
     seen = visit(page)
     assert "https://example.com/picture.png" in seen.asked

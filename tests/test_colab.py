@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -32,8 +33,8 @@ def clone(tmp_path_factory):
 def colab(tmp_path):
     """Runs `tools/colab.py` with a fresh Python that has every package of this one but the library.
 
-    The packages are links, as copies of PyTorch would take minutes. No package index is asked, so that what is not
-    installed cannot be had, and the library is built with the setuptools that is there.
+    The packages are links, as copies of PyTorch would take minutes. No package index is asked, and the library is built
+    with the setuptools that is there.
     """
     preinstalled = tmp_path / "preinstalled"
     preinstalled.mkdir()
@@ -48,10 +49,14 @@ def colab(tmp_path):
     settings |= {"HOME": str(tmp_path), "GENCAPS_PROFILE": "smoke", "TQDM_DISABLE": "1"}
     settings |= {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # 0 is how pip spells: no isolation
 
-    def act(chapter, repository):
+    def act(chapter, repository, **more):
         program = [tmp_path / "python" / "bin" / "python", ROOT / "tools" / "colab.py"]
         return subprocess.run(
-            [*program, "--repository", repository, chapter], env=settings, cwd=tmp_path, capture_output=True, text=True
+            [*program, "--repository", repository, chapter],
+            env=settings | more,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
         )
 
     act.packages = preinstalled
@@ -83,16 +88,19 @@ def test_a_chapter_that_needs_its_neighbours_is_found(colab, clone, chapter):
     assert "FileNotFoundError" in done.stdout
 
 
-def test_a_bound_above_what_is_installed_is_found(colab, clone, chapter):
-    """As when Colab had an older PyTorch than `requirements.txt` asks for: pip would fetch gigabytes."""
+def test_a_package_that_the_setup_cell_replaces_is_found(colab, clone, chapter, tmp_path):
+    """As when `requirements.txt` asks for a newer PyTorch than Colab has: pip fetches gigabytes."""
     (found,) = colab.packages.glob("tqdm-*.dist-info")
-    old = colab.packages / "tqdm-4.1.dist-info"
-    shutil.copytree(found, old)
     found.unlink()
-    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: tqdm\nVersion: 4.1\n")
-    done = colab(chapter("import gencaps_lib"), clone)
+    (colab.packages / "tqdm-4.1.dist-info").mkdir()
+    (colab.packages / "tqdm-4.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tqdm\nVersion: 4.1\n")
+    with zipfile.ZipFile(tmp_path / "tqdm-4.999-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tqdm-4.999.dist-info/METADATA", "Metadata-Version: 2.1\nName: tqdm\nVersion: 4.999\n")
+        wheel.writestr("tqdm-4.999.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("tqdm-4.999.dist-info/RECORD", "")
+    done = colab(chapter("'nothing'"), clone, PIP_FIND_LINKS=str(tmp_path))
     assert done.returncode == 1
-    assert "did not install the library" in done.stdout
+    assert "chapter.ipynb: tqdm was 4.1, is 4.999 (" in done.stdout
 
 
 def test_an_environment_that_has_the_library_is_refused():

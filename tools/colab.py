@@ -1,7 +1,8 @@
 """Act as Colab: ``python tools/colab.py --repository file:///folder/of/a/clone chapters/*.ipynb``.
 
 Runs chapters in the Python that runs this, each alone in an empty folder, with the library not installed: a chapter's
-setup cell must install it, from the given repository, and nothing else. `$GENCAPS_PROFILE` says at which size, as ever.
+setup cell must install it, from the given repository, and replace nothing that is there. `$GENCAPS_PROFILE` says at
+which size, as ever.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ TIMEOUT = 600  # seconds for a cell
 
 
 def installed() -> dict[str, str]:
-    """Every distribution of this Python, and its version."""
-    return {each.metadata["Name"].lower().replace("_", "-"): each.version for each in distributions()}
+    """Every distribution of this Python, and the version that an import finds."""
+    found = {}
+    for each in distributions():
+        found.setdefault(each.metadata["Name"].lower().replace("_", "-"), each.version)
+    return found
 
 
 def run(chapter: Path, repository: str) -> list[str]:
@@ -55,8 +59,8 @@ def run(chapter: Path, repository: str) -> list[str]:
         subprocess.run([sys.executable, "-m", "pip", "uninstall", "--quiet", "--yes", LIBRARY], check=True)
     else:
         problems.append("its setup cell did not install the library")
-    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} - {LIBRARY}
-    return problems + [f"{name}: was {before.get(name)}, is {after.get(name)}" for name in sorted(changed)]
+    changed = [name for name in sorted(before) if before[name] != after.get(name)]
+    return problems + [f"{name} was {before[name]}, is {after.get(name, 'gone')}" for name in changed]
 
 
 def main() -> None:
