@@ -2,20 +2,33 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
+CONSTRAINTS ?= constraints.txt
 # Nothing that tests or builds may depend on the data or the network of the machine it runs on.
 HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: book test lint unit smoke smoke-times chapters picture study bench clean
+.PHONY: book links weights repository test lint unit smoke smoke-times chapters picture study bench clean
 
 .venv/ready: requirements.txt requirements-dev.txt requirements-ray.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 # Build the book from the stored outputs, to _build/html; a warning is an error.
 book: .venv/ready
 	$(BIN)/jupyter-book build --all --warningiserror --nitpick --keep-going --quiet .
 	@echo "The book is at _build/html/index.html"
+
+# Does every link to elsewhere still lead there? It needs a network; links within the book are a test's matter.
+links: .venv/ready
+	$(BIN)/jupyter-book build --all --builder linkcheck --keep-going --quiet .
+
+# What each page of the built book weighs.
+weights: book
+	@$(BIN)/python tools/weights.py _build/html
+
+# Give the book another address, in every file that names it (make repository URL=https://github.com/OWNER/NAME).
+repository: .venv/ready
+	@$(BIN)/python tools/repository.py "$(URL)"
 
 test: lint unit smoke
 

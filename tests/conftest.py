@@ -1,11 +1,17 @@
-"""What every test stands on: no network, no MNIST of this machine, and small digits."""
+"""What every test stands on: no network, no MNIST of this machine, small digits, the built book and a browser."""
 
+import os
+import shutil
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import sync_playwright
 
 from gencaps_lib import data
 from gencaps_lib.data import load_digits
@@ -30,6 +36,30 @@ def no_mnist(monkeypatch, tmp_path):
     monkeypatch.delenv("GENCAPS_PROFILE", raising=False)
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    """The folder of the book, built from the stored outputs as `make book` builds it."""
+    folder = tmp_path_factory.mktemp("book")
+    strict = ["--all", "--warningiserror", "--nitpick", "--keep-going", "--quiet", "--path-output", folder]
+    builder = [Path(sys.executable).with_name("jupyter-book"), "build", *strict, Path(__file__).parents[1]]
+    built = subprocess.run(builder, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: the one that $CHROMIUM names, or the system's."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.fail("no Chromium: apt-get install chromium, or name one in $CHROMIUM", pytrace=False)
+    with sync_playwright() as playwright:
+        # Root, as in a container, gets no sandbox; the pages are ours.
+        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")

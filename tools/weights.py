@@ -1,0 +1,70 @@
+"""What the pages of the built book weigh: ``python tools/weights.py _build/html``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+# What a page loads by itself: the sources of images, scripts and style sheets.
+IMAGES = re.compile(r"<img\b[^>]*?\bsrc=\"([^\"]+)\"")
+ASSETS = re.compile(r"<script\b[^>]*?\bsrc=\"([^\"]+)\"|<link\b[^>]*?\bhref=\"([^\"]+\.css[^\"]*)\"")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Bytes of a page.
+
+    Attributes
+    ----------
+    html : the page itself, with the pictures that it embeds
+    images : picture files that it shows
+    assets : scripts and style sheets; the same for nearly every page, so a reader loads them once
+    """
+
+    html: int
+    images: int
+    assets: int
+
+    @property
+    def own(self) -> int:
+        """What a reader loads for this page alone."""
+        return self.html + self.images
+
+
+def weigh(page: Path) -> Weight:
+    """The weight of a built page.
+
+    Raises
+    ------
+    FileNotFoundError : when the page names a picture, script or style sheet that is not there
+    """
+    text = page.read_text(encoding="utf-8")
+    assets = (first or second for first, second in ASSETS.findall(text))
+    return Weight(page.stat().st_size, _size(page, IMAGES.findall(text)), _size(page, assets))
+
+
+def _size(page: Path, addresses: Iterable[str]) -> int:
+    """Bytes of the files of the book at these addresses, each counted once; embedded and remote ones count nothing."""
+    local = {urlsplit(address).path for address in addresses if not re.match(r"\w+:|//", address)}
+    return sum((page.parent / unquote(path)).stat().st_size for path in local)
+
+
+def main() -> None:
+    """The command line: a row per page, in kB."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("book", type=Path, help="the folder of the built book")
+    book = parser.parse_args().book
+    if not (book / "index.html").is_file():
+        parser.exit(2, f"no built book at {book}: run `make book`\n")
+    print(f"{'kB':>8} {'scripts, styles':>16}  page")
+    for page in sorted(path for path in book.rglob("*.html") if "_static" not in path.parts):
+        weight = weigh(page)
+        print(f"{weight.own / 1000:8.0f} {weight.assets / 1000:16.0f}  {page.relative_to(book)}")
+
+
+if __name__ == "__main__":
+    main()
