@@ -12,6 +12,11 @@ HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# What the tests' browser is answered with, in place of a content delivery network.
+tests/browser/node_modules/ready: tests/browser/package.json tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 # Build the book from the stored outputs, to _build/html; a warning is an error.
 book: .venv/ready
 	$(BIN)/jupyter-book build --all --warningiserror --nitpick --keep-going --quiet .
@@ -23,7 +28,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-unit: .venv/ready
+unit: .venv/ready tests/browser/node_modules/ready
 	$(HERMETIC) $(BIN)/pytest tests
 
 # Every chapter, executed on the embedded digits.
@@ -35,7 +40,7 @@ smoke: .venv/ready
 chapters: export GENCAPS_DATA := $(abspath $(GENCAPS_DATA))
 chapters: .venv/ready
 	$(BIN)/python -c "from gencaps_lib.data import load_digits; load_digits('train', 'mnist')"
-	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	GENCAPS_PROFILE=quick GENCAPS_STATIC=1 TQDM_DISABLE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.timeout=1200 $(NOTEBOOKS)
 
 # All runs that are missing (make study ARGS='--profile full --minutes 25'); see CONTRIBUTING.md.
@@ -47,4 +52,4 @@ bench: .venv/ready
 	$(BIN)/python -m gencaps_lib bench $(ARGS)
 
 clean:
-	rm -rf .venv _build
+	rm -rf .venv _build tests/browser/node_modules

@@ -1,11 +1,14 @@
-"""What every test stands on: no network, no MNIST of this machine, and small digits."""
+"""What every test stands on: no network, no MNIST of this machine, small digits and a browser."""
 
+import os
+import shutil
 import socket
 import struct
 
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import sync_playwright
 
 from gencaps_lib import data
 from gencaps_lib.data import load_digits
@@ -30,6 +33,19 @@ def no_mnist(monkeypatch, tmp_path):
     monkeypatch.delenv("GENCAPS_PROFILE", raising=False)
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: the one that $CHROMIUM names, or the system's."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.fail("no Chromium: apt-get install chromium, or name one in $CHROMIUM", pytrace=False)
+    with sync_playwright() as playwright:
+        # Root, as in a container, gets no sandbox; the pages are ours.
+        launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")
