@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = Path(__file__).parent / "browser" / "node_modules"
 NETWORK = re.compile(r"https://cdn\.jsdelivr\.net/npm/([\w-]+)@([\d.]+)/([\w./-]+)")
 PHONE = {"width": 375, "height": 800}
+LAPTOP = {"width": 1280, "height": 2000}  # high enough to see both explorers
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+START = {"digit": 4, "sample": 0, "row": 6, "column": 6, "latent": 10, "deviation": 0}
 QUESTIONS = [
     {},
     {"digit": 4, "row": 8, "column": -8},
@@ -29,6 +31,7 @@ QUESTIONS = [
     {"digit": 0, "row": 1, "column": -2, "latent": 19, "deviation": -3},
 ]
 HOST = "document.querySelector('.gencaps-explorer')"
+ALL_ALIVE = "[...document.querySelectorAll('.gencaps-explorer')].every(host => host.live)"
 
 
 @pytest.fixture(scope="module")
@@ -53,46 +56,53 @@ def page_of(folder, *made, above="0"):
     return path
 
 
-@pytest.fixture
-def open_page(browser):
-    """Open a page from disk; what it asks a network for is answered from installed packages, and listed."""
-    contexts = []
+def answered(route):
+    """Answer what a page asks a network for from installed packages."""
+    package, version, file = NETWORK.fullmatch(route.request.url).groups()
+    folder = PACKAGES / package
+    if not folder.is_dir():
+        pytest.fail(f"{folder} is not there: npm ci --prefix {PACKAGES.parent}", pytrace=False)
+    assert json.loads((folder / "package.json").read_text())["version"] == version
+    kinds = {".mjs": "text/javascript", ".wasm": "application/wasm"}
+    headers = {"Access-Control-Allow-Origin": "*"}
+    route.fulfill(path=folder / file, content_type=kinds[Path(file).suffix], headers=headers)
 
-    def answer(route):
-        package, version, file = NETWORK.fullmatch(route.request.url).groups()
-        folder = PACKAGES / package
-        if not folder.is_dir():
-            pytest.fail(f"{folder} is not there: npm ci --prefix {folder.parents[1]}", pytrace=False)
-        assert json.loads((folder / "package.json").read_text())["version"] == version
-        kinds = {".mjs": "text/javascript", ".wasm": "application/wasm"}
-        route.fulfill(
-            path=folder / file, content_type=kinds[Path(file).suffix], headers={"Access-Control-Allow-Origin": "*"}
-        )
 
-    def open_page(path, network=answer, **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        asked = []
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: asked.append(str(error)))
-        page.route("https://**", network)
-        page.goto(path.as_uri())
-        return page, asked
-
-    yield open_page
-    for context in contexts:
-        context.close()
+def opened(context, path, network=answered):
+    """Open a page from disk; returns it, and a list of what it asks for and of its errors."""
+    page, asked = context.new_page(), []
+    page.set_default_timeout(120_000)  # a busy machine takes long to compile the runtime
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: asked.append(str(error)))
+    page.route(re.compile("^https?:"), network)
+    page.goto(path.as_uri())
+    return page, asked
 
 
 @pytest.fixture
-def live(open_page, tmp_path):
+def context(browser):
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def awake(browser, tmp_path_factory):
     """A page with both explorers, alive."""
-    path = page_of(tmp_path / "book", explorers.shift_explorer(), explorers.placement_explorer())
-    page, _ = open_page(path)
-    page.wait_for_function("[...document.querySelectorAll('.gencaps-explorer')].every(host => host.live)")
-    return page
+    folder = tmp_path_factory.mktemp("page") / "book"
+    context = browser.new_context(viewport=LAPTOP)
+    page, _ = opened(context, page_of(folder, explorers.shift_explorer(), explorers.placement_explorer()))
+    page.wait_for_function(ALL_ALIVE)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def live(awake):
+    """The page with both explorers, as it was at first."""
+    awake.set_viewport_size(LAPTOP)
+    shown(awake, {**START, "capsule": -1})
+    return awake
 
 
 def shown(page, question):
@@ -109,9 +119,6 @@ def shown(page, question):
 
 def close(values, expected, tolerance=1e-3):
     return torch.allclose(torch.tensor(values), expected.flatten(), rtol=0, atol=tolerance)
-
-
-START = {"digit": 4, "sample": 0, "row": 6, "column": 6, "latent": 10, "deviation": 0}
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=str)
@@ -210,38 +217,44 @@ def test_a_placed_capsule_is_dragged(live):
     assert re.match(r"Capsule 4, at row (9\.0\d|8\.9\d) and column (2\.0\d|1\.9\d), ", words)
 
 
-def test_nothing_is_loaded_before_it_is_scrolled_to(open_page, tmp_path):
-    page, asked = open_page(page_of(tmp_path / "book", explorers.shift_explorer(), above="4000px"))
+def test_nothing_is_loaded_before_it_is_scrolled_to(context, tmp_path):
+    path = page_of(tmp_path / "book", explorers.shift_explorer(), above="4000px")
+    page, asked = opened(context, path, network=lambda route: route.abort())
     page.wait_for_timeout(300)
     assert [Path(url).name for url in asked if url.startswith("file:")] == ["page.html", "explorer.css", "explorer.js"]
     assert [url for url in asked if url.startswith("http")] == []
     page.locator(".gencaps-note").scroll_into_view_if_needed()
-    page.wait_for_function(f"{HOST}.live")
+    page.wait_for_function(f"{HOST}.textContent.includes('The picture stays still')")
     assert sum("shift-transfer.js" in url for url in asked) == 1
     assert sum(url.startswith("https:") for url in asked) == 2
 
 
-def test_without_a_connection_the_picture_stays_and_says_so(open_page, tmp_path):
-    page, _ = open_page(page_of(tmp_path / "book", explorers.shift_explorer()), network=lambda route: route.abort())
+def test_without_a_connection_the_picture_stays_and_says_so(context, tmp_path):
+    page, _ = opened(
+        context, page_of(tmp_path / "book", explorers.shift_explorer()), network=lambda route: route.abort()
+    )
     page.wait_for_function(f"{HOST}.textContent.includes('The picture stays still: to be live it needs a connection')")
     assert page.locator(".gencaps-explorer img").is_visible()
 
 
-def test_a_runtime_that_was_tampered_with_is_refused(open_page, tmp_path):
+def test_a_runtime_that_was_tampered_with_is_refused(context, tmp_path):
     def tampered(route):
+        """Answer with one byte too many."""
         file = PACKAGES / NETWORK.fullmatch(route.request.url).expand(r"\1/\3")
         headers = {"Access-Control-Allow-Origin": "*"}
         route.fulfill(body=file.read_bytes() + b" ", content_type="text/javascript", headers=headers)
 
-    page, _ = open_page(page_of(tmp_path / "book", explorers.shift_explorer()), network=tampered)
+    page, _ = opened(context, page_of(tmp_path / "book", explorers.shift_explorer()), network=tampered)
     page.wait_for_function(f"{HOST}.textContent.includes('The picture stays still')")
 
 
-def test_without_scripts_the_picture_is_there(open_page, tmp_path):
+def test_without_scripts_the_picture_is_there(browser, tmp_path):
     path = page_of(tmp_path / "book", explorers.shift_explorer(), explorers.placement_explorer())
-    page, _ = open_page(path, java_script_enabled=False)
+    context = browser.new_context(java_script_enabled=False)
+    page, _ = opened(context, path)
     assert page.locator("img").count() == 2
     assert "A still picture" in page.locator(".gencaps-note").first.text_content()
+    context.close()
 
 
 def test_live_explorers_fit_on_a_phone_and_can_be_read_by_all(live):
@@ -253,7 +266,7 @@ def test_live_explorers_fit_on_a_phone_and_can_be_read_by_all(live):
     assert unnamed == 0
 
 
-def test_the_widget_s_questions_are_answered_by_python(open_page, tmp_path, scene):
+def test_the_widget_s_questions_are_answered_by_python(context, tmp_path, scene):
     widget = explorers.shift_explorer(row=-3).widget()
     sent = []
     widget.send = lambda content, buffers=None: sent.append((content, buffers))
@@ -265,11 +278,12 @@ def test_the_widget_s_questions_are_answered_by_python(open_page, tmp_path, scen
 
     path = tmp_path / "page.html"
     path.write_text("<!DOCTYPE html><title>Notebook</title><body></body>")
-    page, asked = open_page(path)
+    page, asked = opened(context, path)
     page.expose_function("askPython", ask)
     page.evaluate(
         """async ({ code, settings }) => {
-            const { default: { render } } = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+            const module = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+            const { default: { render } } = await import(module);
             const text = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
             const bytes = text => new DataView(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
             let answered;

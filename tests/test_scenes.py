@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from gencaps_lib import exporting, scenes
 from gencaps_lib import __main__ as command_line
+from gencaps_lib import exporting, scenes
 from gencaps_lib.data import load_digits
 from gencaps_lib.models import count_parameters
 from gencaps_lib.scenes import Pair, SceneError

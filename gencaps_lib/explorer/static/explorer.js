@@ -153,12 +153,12 @@ const gencapsExplorer = (() => {
     for (let cell = 0; cell < size * size; cell++)
       disc(context, ((cell % size) + AROUND) * scale, (Math.floor(cell / size) + AROUND) * scale, 1.5, "#bbb");
     const most = Math.max(...strengths);
-    places.forEach(([row, column], capsule) => {
-      const radius = 3 + 7 * Math.sqrt(strengths[capsule] / most);
-      const [x, y] = [(column + AROUND) * scale, (row + AROUND) * scale];
-      if (capsule === chosen) disc(context, x, y, radius + 2, `rgb(${TAKEN})`, "black");
-      else disc(context, x, y, radius, `rgba(${ADDED}, 0.7)`);
-    });
+    const dot = (capsule, more, ...colours) => {
+      const [x, y] = places[capsule].map((index) => (index + AROUND) * scale).reverse();
+      disc(context, x, y, 3 + more + 7 * Math.sqrt(strengths[capsule] / most), ...colours);
+    };
+    places.forEach((_, capsule) => dot(capsule, 0, `rgba(${ADDED}, 0.7)`));
+    if (chosen >= 0) dot(chosen, 2, `rgb(${TAKEN})`, "black"); // over the others
   }
 
   function drawCells({ canvas, context }, map, places, size, chosen) {
