@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 STATIC = "GENCAPS_STATIC"  # environment variable: store still pictures for pages
 NOTE = (
-    "A still picture. On the book's pages it is live where scripts run and there is a connection: it loads 4 MB of ONNX "
-    "Runtime from cdn.jsdelivr.net. In a notebook, run the cell."
+    "A still picture. On the book's pages it is live where scripts run and there is a connection: it loads 4 MB of "
+    "ONNX Runtime from cdn.jsdelivr.net. In a notebook, run the cell."
 )
 PLACED = ((1.0, 1.0, 1.0), (4.5, 2.0, 1.0), (3.25, 5.75, 1.0), (6.5, 6.5, 1.0), (8.0, 3.0, 0.5))
 PLACEMENT_NOTE = "A still picture. On the book's pages it is live where scripts run. In a notebook, run the cell."

@@ -41,7 +41,7 @@ def make(train: Digits, test: Digits, profile: str, seed: int = 0, progress: boo
     decoders, latents, spread = [], {}, {}
     for part, name in MODELS.items():
         result, model = results.run(experiment, name, train, test.first(SAMPLES), seed, progress, partial=False)
-        decoders.append(model.decoder.half().float().eval().requires_grad_(False))
+        decoders.append(model.decoder.half().float().requires_grad_(False))
         with torch.no_grad():
             latents[part] = model.encode(shown.images)
             spread[part] = torch.cat([model.encode(images) for images in test.images.split(500)]).std(0)
@@ -50,7 +50,7 @@ def make(train: Digits, test: Digits, profile: str, seed: int = 0, progress: boo
         f"data: {train.source}; {result.machine['device']}, PyTorch {result.machine['torch']}, commit "
         f"{result.machine['commit']}. The first {SAMPLES} test digits of each class."
     )
-    return Scene(experiment, Pair(*decoders), shown, latents, spread, about)
+    return Scene(experiment, Pair(*decoders).eval(), shown, latents, spread, about)
 
 
 def _in_order(digits: Digits) -> Digits:
