@@ -13,6 +13,11 @@ HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
+# What the tests' browser is answered with, in place of a content delivery network.
+tests/browser/node_modules/ready: tests/browser/package.json tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 # Build the book from the stored outputs, to _build/html; a warning is an error.
 book: .venv/ready
 	$(BIN)/jupyter-book build --all --warningiserror --nitpick --keep-going --quiet .
@@ -37,7 +42,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-unit: .venv/ready
+unit: .venv/ready tests/browser/node_modules/ready
 	$(HERMETIC) $(BIN)/pytest tests
 
 # Every chapter, executed on the embedded digits.
@@ -54,7 +59,7 @@ smoke-times: smoke
 chapters: export GENCAPS_DATA := $(abspath $(GENCAPS_DATA))
 chapters: .venv/ready
 	$(BIN)/python -c "from gencaps_lib.data import load_digits; load_digits('train', 'mnist')"
-	GENCAPS_PROFILE=quick TQDM_DISABLE=1 $(BIN)/python tools/execute.py $(NOTEBOOKS)
+	GENCAPS_PROFILE=quick GENCAPS_STATIC=1 TQDM_DISABLE=1 $(BIN)/python tools/execute.py $(NOTEBOOKS)
 
 # README's picture, from the published runs.
 picture: .venv/ready
@@ -69,4 +74,4 @@ bench: .venv/ready
 	$(BIN)/python -m gencaps_lib bench $(ARGS)
 
 clean:
-	rm -rf .venv _build
+	rm -rf .venv _build tests/browser/node_modules

@@ -1,4 +1,4 @@
-"""The command line: ``python -m gencaps_lib list | run EXPERIMENT | study [EXPERIMENT …] | report | bench``."""
+"""The command line: ``python -m gencaps_lib``, with ``list``, ``run``, ``study``, ``report``, ``bench`` or ``explorer``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from gencaps_lib import bench, results
+from gencaps_lib import bench, exporting, results, scenes
 from gencaps_lib.data import DataError, load_digits
 from gencaps_lib.engines import Engine, EngineError, LocalEngine, RayEngine
 from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
@@ -20,6 +20,7 @@ from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment, check_pro
 from gencaps_lib.jobs import FAILED, STALE, plan, table
 from gencaps_lib.report import report
 from gencaps_lib.results import ResultError
+from gencaps_lib.scenes import SceneError
 from gencaps_lib.study import Study
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import DivergedError
@@ -39,7 +40,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; bad use exits with status 2 and one line."""
     parser = _Parser(prog="python -m gencaps_lib", description=__doc__)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="list | run | study | report | bench", parser_class=_Parser
+        dest="command",
+        required=True,
+        metavar="list | run | study | report | bench | explorer",
+        parser_class=_Parser,
     )
     listing = commands.add_parser("list", help="every experiment and model, with sizes, steps, ranges and figures")
     run = commands.add_parser("run", help="train and judge one experiment's models, and write a result file for each")
@@ -61,17 +65,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     study.add_argument("--engine", choices=("local", "ray"), default="local", help="this process, or a Ray cluster")
     study.add_argument("--address", help="of the Ray cluster (default: $RAY_ADDRESS, or the one on this machine)")
     study.add_argument("--gpu", type=_positive_number, default=0.25, help="share of a GPU for a run on Ray")
-    for command in (run, study):
+    making = commands.add_parser("explorer", help="train the small models of the book's explorers, and export them")
+    making.add_argument("--seed", type=_seed, default=0, help="seed of weights and batches (default: 0)")
+    for command, folder in ((run, "results"), (study, "results"), (making, str(scenes.FOLDER))):
         command.add_argument("--data", metavar="DIR", help="folder that holds MNIST/raw")
-        command.add_argument(
-            "--out", metavar="DIR", default="results", help="folder for the results (default: results)"
-        )
+        command.add_argument("--out", metavar="DIR", default=folder, help=f"folder to write to (default: {folder})")
         command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     reporting = commands.add_parser("report", help="what results say of each model and of each claim of the article")
     reporting.add_argument("folder", nargs="?", default=results.PUBLISHED, help="of results (default: the published)")
     measuring = commands.add_parser("bench", help="what a training step costs here, and what each change bought")
     bench.add_arguments(measuring, _positive)
-    for command in (listing, run, study, reporting, measuring):
+    for command in (listing, run, study, reporting, measuring, making):
         command.add_argument(
             "--profile", help=f"{', '.join(PROFILES)} (default: $GENCAPS_PROFILE, or quick)", default=None
         )
@@ -200,6 +204,20 @@ def _engine(study: Study, options: argparse.Namespace) -> Engine:
     return RayEngine(digits, options.address, options.gpu) if options.engine == "ray" else LocalEngine(digits)
 
 
+def make_explorer(options: argparse.Namespace, profile: str) -> int:
+    """Train and export the models of the shift explorer; returns the exit status."""
+    exporting.check_packages()
+    source = scenes.shift_experiment(profile).source
+    train, test = (
+        load_digits(split, source, root=options.data, device=_usable(options.device)) for split in ("train", "test")
+    )
+    scene = exporting.make(train, test, profile, options.seed)
+    print(scene.about)
+    for path in exporting.write(scene, Path(options.out)):
+        print(f"  {path}: {path.stat().st_size:,} bytes")
+    return 0
+
+
 def _usable(device: str) -> str:
     """A device's name, or a ValueError if it cannot be used here."""
     try:
@@ -223,6 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if options.command == "study":
             return run_study(options, profile)
+        if options.command == "explorer":
+            return make_explorer(options, profile)
         if options.experiment not in EXPERIMENTS:
             raise ValueError(f"unknown experiment {options.experiment!r}: choose one of {', '.join(EXPERIMENTS)}")
         experiment = EXPERIMENTS[options.experiment].at(profile)
@@ -238,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"python -m gencaps_lib: {error}", file=sys.stderr)
         return BAD_USE
-    except (DataError, ResultError, DivergedError, EngineError) as error:
+    except (DataError, ResultError, SceneError, DivergedError, EngineError) as error:
         print(f"python -m gencaps_lib: {error}", file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:

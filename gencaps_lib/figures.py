@@ -81,15 +81,18 @@ class Picture:
         palette.save(small, format="png", optimize=True)
         return small.getvalue()
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        # An <img> of its own: the book's builder takes no alt text from an image output.
+    def image(self) -> str:
+        """The picture as an HTML element that carries the alt text."""
         content = base64.b64encode(self.png()).decode()
-        image = (
+        return (
             f'<img class="gencaps-picture" alt="{html.escape(self.alt)}" '
             f'style="max-width:100%;height:auto;background:#fff" width="{round(self.figure.get_figwidth() * 100)}" '
             f'src="data:image/png;base64,{content}">'
         )
-        return {"text/html": image, "text/plain": self.alt}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # An <img> of its own: the book's builder takes no alt text from an image output.
+        return {"text/html": self.image(), "text/plain": self.alt}
 
 
 @dataclass(frozen=True)
@@ -491,8 +494,8 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
 
 
-def _dots(axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, colours: object = "#D55E00") -> None:
-    """Capsules as dots at their addresses (N, 2) in index space, over the cells of a map."""
+def show_addresses(axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, colours: object = "#D55E00") -> None:
+    """Draw capsules on axes: dots of these areas at their addresses (N, 2) in index space, over a map's cells."""
     cells = np.arange(size)
     rows, columns = addresses.detach().cpu().numpy().T
     axes.scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB")
@@ -523,7 +526,7 @@ def constellations(
     areas = 2 + 30 * (strengths / strengths.max()).detach().cpu().numpy()
     colours = addresses[len(addresses) // 2, :, 0].detach().cpu().numpy()
     for (above, below), frame, area, image, text in zip(grid.T, addresses, areas, images, titles, strict=True):
-        _dots(above, frame, area, size, colours)
+        show_addresses(above, frame, area, size, colours)
         above.set(xticks=[], yticks=[])
         above.set_title(text, fontsize=9)
         show_pixels(below, image)
@@ -551,7 +554,7 @@ def addresses_and_maps(
     figure = _figure(height=WIDTH / panels + 1.2)
     grid = np.ravel(figure.subplots(ncols=panels))
     size = len(maps)
-    _dots(grid[0], addresses, 6 + 34 * activations.detach().cpu().numpy(), size)
+    show_addresses(grid[0], addresses, 6 + 34 * activations.detach().cpu().numpy(), size)
     grid[0].set(xticks=[0, size - 1], yticks=[0, size - 1])
     grid[0].set_xlabel("column")
     grid[0].set_ylabel("row")

@@ -9,8 +9,8 @@ from gencaps_lib.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDec
 from gencaps_lib.composed import KnownMatrix
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build, count_parameters
-from gencaps_lib.tasks import Rotation, Shift
 from gencaps_lib.optimisers import Optimiser
+from gencaps_lib.tasks import Rotation, Shift
 from gencaps_lib.training import fit
 from gencaps_lib.transforms import rotate, shift, warp
 from gencaps_lib.warps import RotationAndShift, Scale, Shear

@@ -1,0 +1,485 @@
+// Pictures of the book that answer to the reader. A page loads this file with a <script>; in a notebook it is the
+// widget's module, by one line of export that explorers.py adds. A view does not know which: it is given `paint`, which
+// answers from ONNX Runtime in the browser here, and from Python there.
+const gencapsExplorer = (() => {
+  "use strict";
+
+  const RUNTIME = "https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/dist/";
+  const RUNTIME_SCRIPT = { file: "ort.wasm.bundle.min.mjs", integrity: "sha384-PLWz+nHEVHpjwBsO0YVdvQj6n5814Iv8E3b8FG0Rp/uIAtjFMCKOpP66iPzedrIG" };
+  const RUNTIME_BINARY = { file: "ort-wasm-simd-threaded.wasm", integrity: "sha384-vjBJ1z7qrhkTyYsNqKeF6c7N+nOJSU94czEo+tvZcu8G75JparGq9kB+kTnEUNVM" };
+  const ADDED = [213, 94, 0]; // the colours of the book's figures: orange for ink that is added, blue for ink taken away
+  const TAKEN = [0, 114, 178];
+  const CIVIDIS = [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 175, 111], [254, 232, 56]];
+  const scenes = {}; // filled by the files that hold them, see `sceneOf`
+  const home = document.currentScript?.src; // of this script on a page; a notebook's module has none
+
+  // ---- Elements
+
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+
+  function choice(label, options, value, changed) {
+    const select = make("select", {}, ...options.map(([key, text]) => make("option", { value: key }, text)));
+    select.value = value;
+    select.addEventListener("change", () => changed(Number(select.value)));
+    const element = make("label", {}, label, select);
+    return { element, show: (now) => (select.value = now) };
+  }
+
+  // A slider with its value beside it, and a bar below it for the range that was trained.
+  function slider(label, [low, high, step], value, changed, text = signed) {
+    const input = make("input", { type: "range", min: low, max: high, step, value });
+    const shown = make("span", { class: "gencaps-value" }, text(value));
+    const bar = make("span", { class: "gencaps-range", hidden: "" });
+    const element = make("label", {}, label, make("span", { class: "gencaps-slide" }, input, bar), shown);
+    input.addEventListener("input", () => changed(Number(input.value)));
+    return {
+      element,
+      show(now) {
+        input.value = now;
+        shown.textContent = text(now);
+      },
+      mark(from, to) {
+        bar.hidden = false;
+        // The middle of the knob, which is about 16 pixels wide, does not reach the slider's ends.
+        bar.style.left = `calc(8px + (100% - 16px) * ${(from - low) / (high - low)})`;
+        bar.style.width = `calc((100% - 16px) * ${(to - from) / (high - low)})`;
+      },
+    };
+  }
+
+  function panel(side, caption) {
+    const canvas = make("canvas", { width: side, height: side, role: "img" });
+    const words = make("figcaption", {}, caption);
+    const element = make("figure", {}, canvas, words);
+    const say = (text, label) => {
+      words.textContent = text;
+      canvas.setAttribute("aria-label", label ?? text);
+    };
+    say(caption);
+    return { element, canvas, context: canvas.getContext("2d"), say };
+  }
+
+  // Call `moved(x, y, first)` with the place of a pointer that is down, in the canvas's own pixels.
+  function onDrag(canvas, moved) {
+    const place = (event) => {
+      const box = canvas.getBoundingClientRect();
+      const scale = canvas.width / box.width;
+      return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+    };
+    canvas.classList.add("gencaps-drag");
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      moved(...place(event), true);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (canvas.hasPointerCapture(event.pointerId)) moved(...place(event), false);
+    });
+  }
+
+  const signed = (value) => (value > 0 ? `+${value}` : `${value}`.replace("-", "−"));
+  const bounded = (value, low, high) => Math.min(Math.max(value, low), high);
+  const mix = (from, to, share) => from.map((value, index) => value + share * (to[index] - value));
+  const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+  // ---- What is computed here
+
+  // The maps that capsules write, as gencaps_lib.routing.route_by_address: addresses [[row, column], …] in index space.
+  function route(addresses, strengths, size) {
+    const map = new Float64Array(size * size);
+    addresses.forEach(([row, column], capsule) => {
+      for (let i = Math.max(0, Math.ceil(row - 1)); i < Math.min(size, row + 1); i++)
+        for (let j = Math.max(0, Math.ceil(column - 1)); j < Math.min(size, column + 1); j++)
+          map[i * size + j] += strengths[capsule] * (1 - Math.abs(row - i)) * (1 - Math.abs(column - j));
+    });
+    return map;
+  }
+
+  // A digit (28×28 bytes) shifted on its canvas, in [−1, 1].
+  function shifted(digit, row, column, margin) {
+    const side = 28 + 2 * margin;
+    const image = new Float32Array(side * side).fill(-1);
+    digit.forEach((level, place) => {
+      const i = Math.floor(place / 28) + margin + row;
+      const j = (place % 28) + margin + column;
+      image[i * side + j] = level / 127.5 - 1;
+    });
+    return image;
+  }
+
+  function meanSquaredError(image, target) {
+    return image.reduce((sum, value, place) => sum + (value - target[place]) ** 2, 0) / image.length;
+  }
+
+  // ---- Drawing
+
+  // An image in [−1, 1], ink in black; where it has more ink than `without`, in orange, and where less, in blue.
+  function drawImage({ canvas, context }, image, without = image) {
+    const pixels = context.createImageData(canvas.width, canvas.height);
+    image.forEach((value, place) => {
+      const level = 127.5 * (1 - value);
+      const change = value - without[place];
+      const colour = mix([level, level, level], change > 0 ? ADDED : TAKEN, Math.min(1, Math.abs(change)));
+      pixels.data.set([...colour, 255], 4 * place);
+    });
+    context.putImageData(pixels, 0, 0);
+  }
+
+  // Maps a cell's index to the canvas, with `around` cells of paper on each side.
+  const scaleOf = (canvas, size, around) => canvas.width / (size - 1 + 2 * around);
+
+  function disc(context, x, y, radius, fill, edge) {
+    context.beginPath();
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.fillStyle = fill;
+    context.fill();
+    if (edge) {
+      context.lineWidth = 3;
+      context.strokeStyle = edge;
+      context.stroke();
+    }
+  }
+
+  const AROUND = 2; // cells beyond the map's border that are shown
+
+  function drawDots({ canvas, context }, places, strengths, size, chosen) {
+    const scale = scaleOf(canvas, size, AROUND);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    for (let cell = 0; cell < size * size; cell++)
+      disc(context, ((cell % size) + AROUND) * scale, (Math.floor(cell / size) + AROUND) * scale, 1.5, "#bbb");
+    const most = Math.max(...strengths);
+    const dot = (capsule, more, ...colours) => {
+      const [x, y] = places[capsule].map((index) => (index + AROUND) * scale).reverse();
+      disc(context, x, y, 3 + more + 7 * Math.sqrt(strengths[capsule] / most), ...colours);
+    };
+    places.forEach((_, capsule) => dot(capsule, 0, `rgba(${ADDED}, 0.7)`));
+    if (chosen >= 0) dot(chosen, 2, `rgb(${TAKEN})`, "black"); // over the others
+  }
+
+  function drawCells({ canvas, context }, map, places, size, chosen) {
+    const scale = scaleOf(canvas, size, AROUND);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    const most = Math.max(1, ...map);
+    map.forEach((value, cell) => {
+      const level = (value / most) * (CIVIDIS.length - 1);
+      const step = Math.min(Math.floor(level), CIVIDIS.length - 2);
+      context.fillStyle = `rgb(${mix(CIVIDIS[step], CIVIDIS[step + 1], level - step).map(Math.round)})`;
+      const [x, y] = [(cell % size) - 0.5 + AROUND, Math.floor(cell / size) - 0.5 + AROUND];
+      context.fillRect(x * scale + 0.5, y * scale + 0.5, scale - 1, scale - 1);
+    });
+    places.forEach(([row, column], capsule) => {
+      const edge = capsule === chosen ? "black" : "white";
+      disc(context, (column + AROUND) * scale, (row + AROUND) * scale, 7, `rgb(${ADDED})`, edge);
+    });
+  }
+
+  const nearest = (places, row, column) => {
+    const far = places.map((place) => Math.hypot(place[0] - row, place[1] - column));
+    return far.indexOf(Math.min(...far));
+  };
+
+  // ---- Views. Each fills `root`, and returns what tests and the page need: what is shown, and how to ask for it.
+
+  // A digit, its shift and one latent; what capsules and an autoencoder draw of it.
+  async function shiftView(root, scene, paint) {
+    const images = scene.images.map(bytesOf);
+    const samples = images.length / 10;
+    const [low, high] = [-scene.margin, scene.margin];
+    const state = { digit: 4, sample: 0, row: 6, column: 6, latent: scene.parents, deviation: 0, capsule: -1, ...scene.start };
+    const side = 28 + 2 * scene.margin;
+    let shown;
+
+    const count = (many, text) => Array.from({ length: many }, (_, index) => [index, text(index)]);
+    const latentName = (index) => `${index + 1} (${index < scene.parents ? "which primary capsule" : "pose"})`;
+    const set = (name) => (value) => ask({ [name]: value });
+    const reach = [low, high, 1];
+    const controls = {
+      digit: choice("Digit", count(10, String), state.digit, set("digit")),
+      sample: choice("Written by", count(samples, (index) => `hand ${index + 1}`), state.sample, set("sample")),
+      row: slider("Shift down", reach, state.row, set("row")),
+      column: slider("Shift right", reach, state.column, set("column")),
+      latent: choice("Latent", count(scene.spread.capsules.length, latentName), state.latent, set("latent")),
+      deviation: slider("Change it by", [-3, 3, 0.1], 0, set("deviation"), (value) => `${signed(value)} SD`),
+      capsule: choice(
+        "Capsule", [[-1, "all"], ...count(scene.capsules, (index) => index + 1)], state.capsule, set("capsule"),
+      ),
+    };
+    const panels = {
+      target: panel(side, "Asked for"),
+      dots: panel(264, "Where capsules write"),
+      image: panel(side, "Capsules draw"),
+      autoencoder: panel(side, "Autoencoder draws"),
+    };
+    const words = make("p", { class: "gencaps-words" });
+    root.append(
+      make("div", { class: "gencaps-controls" }, ...Object.values(controls).map((control) => control.element)),
+      make("div", { class: "gencaps-panels" }, ...Object.values(panels).map((each) => each.element)),
+      words,
+      make("p", { class: "gencaps-about" }, scene.about),
+    );
+
+    const latentOf = (part) => {
+      const latent = Float32Array.from(scene.latents[part][state.digit * samples + state.sample]);
+      latent[state.latent] += state.deviation * scene.spread[part][state.latent];
+      return { dims: [1, latent.length], data: latent };
+    };
+
+    async function answer() {
+      const mask = new Float32Array(scene.capsules).fill(1);
+      const feeds = {
+        capsules_latent: latentOf("capsules"),
+        autoencoder_latent: latentOf("autoencoder"),
+        code: { dims: [1, 2], data: Float32Array.of(state.row / scene.margin, state.column / scene.margin) },
+        mask: { dims: [1, scene.capsules], data: mask },
+      };
+      const capsule = state.capsule;
+      const asked = { ...state };
+      const whole = await paint(feeds);
+      if (capsule >= 0) {
+        const rest = mask.with(capsule, 0);
+        whole.without = (await paint({ ...feeds, mask: { dims: feeds.mask.dims, data: rest } })).image;
+      }
+      return { ...whole, asked };
+    }
+
+    function draw({ image, without, addresses, strengths, autoencoder_image: other, asked }) {
+      const { digit, sample, row, column, capsule } = asked;
+      const target = shifted(images[digit * samples + sample], row, column, scene.margin);
+      const places = Array.from(strengths, (_, index) => [addresses[2 * index], addresses[2 * index + 1]]);
+      const [error, otherError] = [image, other].map((each) => meanSquaredError(each, target).toFixed(3));
+      const [from, to] = scene.seen[digit];
+      const seen = [row, column].every((offset) => from <= offset && offset <= to);
+      drawImage(panels.target, target);
+      drawDots(panels.dots, places, strengths, scene.size, capsule);
+      drawImage(panels.image, image, without);
+      drawImage(panels.autoencoder, other);
+      const where = `${signed(row)} down, ${signed(column)} right`;
+      panels.target.say("Asked for; drag it", `The ${digit} that is asked for, shifted ${where}.`);
+      const centre = [0, 1].map((axis) => places.reduce((sum, place) => sum + place[axis], 0) / places.length);
+      panels.dots.say(
+        "Where capsules write; pick one",
+        `Addresses of ${places.length} capsules on the map; their mean is row ${centre[0].toFixed(1)}, ` +
+          `column ${centre[1].toFixed(1)}.` +
+          (capsule < 0 ? "" : ` Capsule ${capsule + 1} is at row ${places[capsule][0].toFixed(1)}, column ${places[capsule][1].toFixed(1)}.`),
+      );
+      panels.image.say(`Capsules: error ${error}`, `What the capsules draw; mean squared error ${error}.`);
+      panels.autoencoder.say(`Autoencoder: error ${otherError}`, `What the autoencoder draws; mean squared error ${otherError}.`);
+      controls.row.mark(from, to);
+      controls.column.mark(from, to);
+      words.textContent =
+        `In training every '${digit}' was shifted by ${signed(from)} to ${signed(to)} (the bar under the sliders): ` +
+        `this shift is ${seen ? "among them" : "not"}.` +
+        (capsule < 0 ? "" : ` Without capsule ${capsule + 1}, the orange ink would be missing, and the blue be there.`);
+    }
+
+    let busy = false;
+    let stale = false;
+    let idle = Promise.resolve();
+    // Draw what is asked for last; answers to what was asked for in between are not waited for.
+    function ask(change) {
+      Object.assign(state, change);
+      for (const [name, control] of Object.entries(controls)) control.show(state[name]);
+      stale = true;
+      if (!busy) idle = drawAll();
+      return idle;
+    }
+    async function drawAll() {
+      busy = true;
+      try {
+        while (stale) {
+          stale = false;
+          shown = await answer();
+          draw(shown);
+        }
+      } finally {
+        busy = false;
+      }
+    }
+
+    let start;
+    onDrag(panels.target.canvas, (x, y, first) => {
+      if (first) start = { x, y, row: state.row, column: state.column };
+      const row = bounded(start.row + Math.round(y - start.y), low, high);
+      const column = bounded(start.column + Math.round(x - start.x), low, high);
+      if (row !== state.row || column !== state.column) ask({ row, column });
+    });
+    panels.dots.canvas.classList.add("gencaps-pick");
+    panels.dots.canvas.addEventListener("click", ({ offsetX, offsetY, target }) => {
+      const scale = scaleOf(target, scene.size, AROUND) * (target.clientWidth / target.width);
+      const places = Array.from(shown.strengths, (_, index) => [shown.addresses[2 * index], shown.addresses[2 * index + 1]]);
+      const capsule = nearest(places, offsetY / scale - AROUND, offsetX / scale - AROUND);
+      ask({ capsule: capsule === state.capsule ? -1 : capsule });
+    });
+
+    await ask({});
+    return { ask, shown: () => shown };
+  }
+
+  // Capsules that the reader places; the map that they write.
+  async function placementView(root, scene) {
+    const { size } = scene;
+    const capsules = scene.capsules.map(([row, column, strength]) => ({ row, column, strength }));
+    const [low, high] = [-AROUND + 0.25, size - 1 + AROUND - 0.25];
+    let chosen = 0;
+    let map;
+
+    const set = (name) => (value) => ask({ [name]: value });
+    const plain = (value) => value.toFixed(2).replace("-", "−");
+    const controls = {
+      row: slider("Row", [low, high, 0.05], capsules[0].row, set("row"), plain),
+      column: slider("Column", [low, high, 0.05], capsules[0].column, set("column"), plain),
+      strength: slider("Activation", [0, 1, 0.05], capsules[0].strength, set("strength"), plain),
+    };
+    const picked = choice("Capsule", capsules.map((_, index) => [index, index + 1]), 0, choose);
+    const shown = panel(420, "Drag a capsule");
+    const words = make("p", { class: "gencaps-words" });
+    const inputs = [picked, ...Object.values(controls)].map((control) => control.element);
+    root.classList.add("gencaps-placement");
+    root.append(
+      make("div", { class: "gencaps-controls" }, ...inputs), make("div", { class: "gencaps-panels" }, shown.element), words,
+    );
+
+    function choose(capsule) {
+      chosen = capsule;
+      picked.show(capsule);
+      ask({});
+    }
+
+    function ask(change) {
+      Object.assign(capsules[chosen], change);
+      const { row, column, strength } = capsules[chosen];
+      for (const [name, control] of Object.entries(controls)) control.show(capsules[chosen][name]);
+      const places = capsules.map((capsule) => [capsule.row, capsule.column]);
+      map = route(places, capsules.map((capsule) => capsule.strength), size);
+      drawCells(shown, map, places, size, chosen);
+      const written = Array.from(route([[row, column]], [strength], size).entries())
+        .filter(([, value]) => value > 0.005)
+        .map(([cell, value]) => `${value.toFixed(2)} at (${Math.floor(cell / size)}, ${cell % size})`);
+      words.textContent =
+        `Capsule ${chosen + 1}, at row ${plain(row)} and column ${plain(column)}, writes ` +
+        (written.length ? `${written.join(", ")}.` : "nothing.");
+      const total = map.reduce((sum, value) => sum + value, 0).toFixed(2);
+      shown.say("Drag a capsule", `A map of ${size} by ${size} cells, on which ${capsules.length} capsules write ${total} in all.`);
+    }
+
+    onDrag(shown.canvas, (x, y, first) => {
+      const scale = scaleOf(shown.canvas, size, AROUND);
+      const [row, column] = [y / scale - AROUND, x / scale - AROUND];
+      if (first) choose(nearest(capsules.map((capsule) => [capsule.row, capsule.column]), row, column));
+      else ask({ row: bounded(row, low, high), column: bounded(column, low, high) });
+    });
+    ask({});
+    return { ask, choose, shown: () => map };
+  }
+
+  const VIEWS = { shift: shiftView, placement: placementView };
+
+  // ---- On a page: models run in the browser
+
+  async function fetched({ file, integrity }) {
+    const response = await fetch(RUNTIME + file, { integrity, credentials: "omit" });
+    if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
+    return response;
+  }
+
+  let runtime;
+  function onnxRuntime() {
+    runtime ??= (async () => {
+      const [script, binary] = await Promise.all([fetched(RUNTIME_SCRIPT), fetched(RUNTIME_BINARY)]);
+      const url = URL.createObjectURL(new Blob([await script.text()], { type: "text/javascript" }));
+      const ort = await import(url);
+      ort.env.wasm.wasmBinary = await binary.arrayBuffer();
+      ort.env.wasm.numThreads = 1; // more need headers that hosts of static pages do not send
+      return ort;
+    })();
+    return runtime;
+  }
+
+  // A scene is a script, and not data that is fetched, so that a book opened from disk may load it.
+  function sceneOf(name) {
+    return new Promise((resolve, reject) => {
+      const script = make("script", { src: new URL(`../${name}.js`, home).href });
+      script.addEventListener("load", () => resolve(scenes[name]));
+      script.addEventListener("error", () => reject(new Error(`${script.src} cannot be loaded`)));
+      document.head.append(script);
+    });
+  }
+
+  async function inBrowser(scene) {
+    if (!scene.model) return undefined;
+    const ort = await onnxRuntime();
+    const session = await ort.InferenceSession.create(bytesOf(scene.model), { executionProviders: ["wasm"] });
+    return async (feeds) => {
+      const tensors = Object.entries(feeds).map(([name, { dims, data }]) => [name, new ort.Tensor("float32", data, dims)]);
+      const answers = await session.run(Object.fromEntries(tensors));
+      return Object.fromEntries(Object.entries(answers).map(([name, tensor]) => [name, tensor.data]));
+    };
+  }
+
+  async function awaken(host) {
+    const note = host.querySelector(".gencaps-note");
+    const root = make("div", { class: "gencaps-live" });
+    note.textContent = "Loading the live picture…";
+    try {
+      const settings = JSON.parse(host.dataset.settings);
+      const scene = settings.scene ? { ...(await sceneOf(settings.scene)), ...settings } : settings;
+      host.live = await VIEWS[settings.view](root, scene, await inBrowser(scene));
+      host.replaceChildren(root);
+    } catch (error) {
+      note.textContent = `The picture stays still: to be live it needs a connection and a recent browser (${error.message}).`;
+    }
+  }
+
+  function watch() {
+    const watcher = new IntersectionObserver(
+      (entries) => {
+        for (const { isIntersecting, target } of entries.filter((entry) => entry.isIntersecting)) {
+          watcher.unobserve(target);
+          awaken(target);
+        }
+      },
+      { rootMargin: "200px" },
+    );
+    for (const host of document.querySelectorAll(".gencaps-explorer")) watcher.observe(host);
+  }
+
+  if (home) {
+    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", watch);
+    else watch();
+  }
+
+  // ---- In a notebook: models run in the kernel, see explorers.py
+
+  function inKernel(model, { inputs, outputs }) {
+    const waiting = new Map();
+    let asked = 0;
+    model.on("msg:custom", ({ id, error }, buffers) => {
+      const { resolve, reject } = waiting.get(id);
+      waiting.delete(id);
+      if (error) return reject(new Error(error));
+      const floats = ({ buffer, byteOffset, byteLength }) => new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+      return resolve(Object.fromEntries(outputs.map((name, index) => [name, floats(buffers[index])])));
+    });
+    return (feeds) =>
+      new Promise((resolve, reject) => {
+        const id = (asked += 1);
+        waiting.set(id, { resolve, reject });
+        model.send({ id }, undefined, inputs.map((name) => feeds[name].data.buffer));
+      });
+  }
+
+  async function render({ model, el }) {
+    const settings = model.get("settings");
+    const root = make("div", { class: "gencaps-explorer gencaps-live" });
+    el.append(root);
+    el.live = await VIEWS[settings.view](root, settings, inKernel(model, settings));
+  }
+
+  return { render, route, scenes };
+})();

@@ -1,0 +1,260 @@
+"""Pictures that answer to the reader: live on a page of the book without a kernel, and as widgets with one.
+
+`shift_explorer` and `placement_explorer` return an `Explorer`. A notebook shows it as a widget, whose questions this
+process answers. Where ``$GENCAPS_STATIC`` is set (`make chapters` sets it) it is stored as a still picture instead,
+which the page's script brings to life: a stored widget is dead on a page. `sliders` is for front ends that show no
+widgets but ipywidgets' own.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from gencaps_lib import figures, scenes
+from gencaps_lib.routing import route_by_address
+from gencaps_lib.scenes import Pair, Scene
+
+if TYPE_CHECKING:
+    from ipywidgets import DOMWidget
+
+STATIC = "GENCAPS_STATIC"  # environment variable: store still pictures for pages
+NOTE = (
+    "A still picture. On the book's pages it is live where scripts run and there is a connection: it loads 4 MB of "
+    "ONNX Runtime from cdn.jsdelivr.net. In a notebook, run the cell."
+)
+PLACED = ((1.0, 1.0, 1.0), (4.5, 2.0, 1.0), (3.25, 5.75, 1.0), (6.5, 6.5, 1.0), (8.0, 3.0, 0.5))
+PLACEMENT_NOTE = "A still picture. On the book's pages it is live where scripts run. In a notebook, run the cell."
+_CODE = Path(__file__).parent / "explorer" / "static"
+
+
+def shift_explorer(
+    digit: int = 4, sample: int = 0, row: int = 6, column: int = 6, scene: Scene | None = None
+) -> Explorer:
+    """A digit and its shift, what small digit capsules and an autoencoder draw of it, and where the capsules write.
+
+    The reader chooses the digit, drags its shift, changes one latent and picks a capsule out.
+
+    Parameters
+    ----------
+    digit, sample, row, column : what is shown first, as in `Scene.ask`
+    scene : by default the one that is shipped with the library, which is also the one that pages show
+
+    Raises
+    ------
+    ValueError
+        As `Scene.ask`.
+    SceneError
+        As `scenes.load`.
+    """
+    scene = scenes.load() if scene is None else scene
+    start = {"digit": digit, "sample": sample, "row": row, "column": column}
+    settings = {"view": "shift", "scene": "shift-transfer", "start": start}
+    return Explorer(settings, shift_picture(scene, **start), NOTE, scene)
+
+
+def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int = 11) -> Explorer:
+    """Capsules that the reader places on a map, and what they write there, see `routing.route_by_address`.
+
+    Parameters
+    ----------
+    capsules : (row, column, activation) of each at first, in index space; activations in [0, 1]
+    size : side of the map, in cells
+
+    Raises
+    ------
+    ValueError
+        No capsules, or some that are no three numbers.
+    """
+    placed = [tuple(map(float, capsule)) for capsule in capsules]
+    if not placed or any(len(capsule) != 3 for capsule in placed):
+        raise ValueError(f"capsules must be (row, column, activation) each, and at least one; got {capsules!r}")
+    settings = {"view": "placement", "size": size, "capsules": placed}
+    return Explorer(settings, _placement_picture(torch.tensor(placed), size), PLACEMENT_NOTE)
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A live picture: a widget in a notebook, and with ``$GENCAPS_STATIC`` what a page of the book is made from.
+
+    Attributes
+    ----------
+    settings : what the script is told: the view, and what it shows first
+    picture : the still
+    note : said under the still
+    scene : whose decoders answer the widget's questions, if it asks any
+    """
+
+    settings: Mapping[str, object]
+    picture: figures.Picture
+    note: str
+    scene: Scene | None = None
+
+    def still(self) -> str:
+        """The still picture as HTML, in the element that a page's script brings to life."""
+        settings = html.escape(json.dumps(self.settings))
+        return (
+            f'<div class="gencaps-explorer" data-settings="{settings}">{self.picture.image()}'
+            f'<p class="gencaps-note" role="status">{self.note}</p></div>'
+        )
+
+    def widget(self) -> DOMWidget:
+        """The live picture as a Jupyter widget.
+
+        Raises
+        ------
+        ImportError
+            anywidget is missing.
+        """
+        told = dict(self.settings)
+        if self.scene is not None:
+            told.update(self.scene.plain(), inputs=Pair.inputs, outputs=Pair.outputs)
+        made = _widget_class()(settings=told)
+        if self.scene is not None:
+            made.on_msg(partial(_answer, self.scene))
+        return made
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> object:
+        if os.environ.get(STATIC):
+            return {"text/html": self.still(), "text/plain": self.picture.alt}
+        return self.widget()._repr_mimebundle_(include=include, exclude=exclude)
+
+
+def _needed(package: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise ImportError(f"a live explorer needs {package}: pip install {package}") from None
+
+
+@cache
+def _widget_class() -> type:
+    """The widget: the page's script, as a module."""
+    anywidget, traitlets = _needed("anywidget"), _needed("traitlets")
+    code = (_CODE / "explorer.js").read_text()
+    members = {
+        "_esm": f"{code}\nexport default {{ render: gencapsExplorer.render }};\n",
+        "_css": (_CODE / "explorer.css").read_text(),
+        "settings": traitlets.Dict().tag(sync=True),
+    }
+    return type("ExplorerWidget", (anywidget.AnyWidget,), members)
+
+
+def _answer(scene: Scene, widget: DOMWidget, message: Mapping[str, object], buffers: Sequence[memoryview]) -> None:
+    """Answer a widget's question: the pair's inputs as buffers of float32, and its outputs likewise."""
+    try:
+        floats = [torch.tensor(np.frombuffer(buffer, np.float32)) for buffer in buffers]
+        answer = scene.answer({name: each[None] for name, each in zip(Pair.inputs, floats, strict=True)})
+    except (ValueError, RuntimeError) as error:
+        widget.send({"id": message["id"], "error": str(error)})
+        return
+    widget.send({"id": message["id"]}, [answer[name].contiguous().numpy().tobytes() for name in Pair.outputs])
+
+
+def sliders(scene: Scene | None = None) -> DOMWidget:
+    """The controls of `shift_explorer` as ipywidgets, with the picture drawn by Python for each setting.
+
+    Parameters
+    ----------
+    scene : as in `shift_explorer`
+
+    Raises
+    ------
+    ImportError
+        ipywidgets is missing.
+    SceneError
+        As `scenes.load`.
+    """
+    controls, display = _needed("ipywidgets"), _needed("IPython.display").display
+    scene = scenes.load() if scene is None else scene
+    inputs = scene.ask()
+    margin, samples = scene.task.transform.margin, len(scene.digits) // 10
+
+    def whole(name: str, low: int, high: int, value: int = 0) -> DOMWidget:
+        return controls.IntSlider(value, low, high, description=name, continuous_update=False)
+
+    def show(**asked: object) -> None:
+        display(shift_picture(scene, **asked))
+
+    capsules = [("all", None), *((str(index + 1), index) for index in range(inputs["mask"].shape[1]))]
+    return controls.interactive(
+        show,
+        digit=whole("digit", 0, 9, 4),
+        sample=whole("sample", 0, samples - 1),
+        row=whole("row", -margin, margin, margin - 2),
+        column=whole("column", -margin, margin, margin - 2),
+        latent=whole("latent", 0, inputs["capsules_latent"].shape[1] - 1, scene.capsules.parents),
+        deviation=controls.FloatSlider(0, min=-3, max=3, description="change (SD)", continuous_update=False),
+        capsule=controls.Dropdown(options=capsules, description="left out"),
+    )
+
+
+@matplotlib.rc_context(figures.STYLE)
+def shift_picture(
+    scene: Scene,
+    digit: int = 4,
+    sample: int = 0,
+    row: int = 0,
+    column: int = 0,
+    latent: int = 0,
+    deviation: float = 0.0,
+    capsule: int | None = None,
+) -> figures.Picture:
+    """What is asked for, where the capsules write, what they draw and what the autoencoder draws.
+
+    Takes the arguments of `Scene.ask`, and raises what it raises.
+    """
+    answer = scene.answer(scene.ask(digit, sample, row, column, latent, deviation, capsule))
+    target = scene.target(digit, sample, row, column)
+    drawn = {name: answer[name][0, 0] for name in ("image", "autoencoder_image")}
+    errors = {name: (image - target).square().mean().item() for name, image in drawn.items()}
+    strengths = answer["strengths"][0]
+    figure = Figure(figsize=(figures.WIDTH, 2.1), layout="constrained")
+    asked, dots, capsules, autoencoder = figure.subplots(ncols=4)
+    figures.show_pixels(asked, target, "asked for")
+    areas = 2 + 30 * (strengths / strengths.max()).numpy()
+    figures.show_addresses(dots, answer["addresses"][0], areas, scene.capsules.size)
+    dots.set(xticks=[], yticks=[])
+    dots.set_title("addresses", fontsize=10)
+    figures.show_pixels(capsules, drawn["image"], f"capsules: {errors['image']:.3f}")
+    figures.show_pixels(autoencoder, drawn["autoencoder_image"], f"autoencoder: {errors['autoencoder_image']:.3f}")
+    low, high = scene.task.seen[digit]
+    seen = all(low <= offset <= high for offset in (row, column))
+    centre_row, centre_column = answer["addresses"][0].mean(0).tolist()
+    alt = (
+        f"A handwritten {digit}, shifted by {figures.signed(row)} pixels down and {figures.signed(column)} to the "
+        f"right, a shift that was {'' if seen else 'not '}in its training range of {low:g} to {high:g}. From left to "
+        f"right: what is asked for; the addresses of {len(strengths)} capsules, around row {centre_row:.1f}, column "
+        f"{centre_column:.1f} of the map; what the capsules draw, mean squared error {errors['image']:.3f}; what an "
+        f"autoencoder of the same size draws, mean squared error {errors['autoencoder_image']:.3f}."
+    )
+    return figures.Picture(figure, alt)
+
+
+def _placement_picture(placed: torch.Tensor, size: int) -> figures.Picture:
+    """Capsules (N, 3) as row, column and activation, and the map that they write."""
+    addresses, activations = placed[None, :, :2], placed[None, :, 2:]
+    written = route_by_address(addresses, activations, size)[0, 0]
+    where = "; ".join(f"row {row:g}, column {column:g}" for row, column, _ in placed.tolist())
+    return figures.addresses_and_maps(
+        addresses[0],
+        activations[0, :, 0],
+        written,
+        None,
+        (f"{len(placed)} capsules and the cells of a map", "what they write"),
+        alt=f"Left: {len(placed)} capsules on a map of {size} by {size} cells, at {where}. Right: what they write, "
+        f"{written.sum():.2f} in all: each fills the cells within one cell of its address.",
+    )

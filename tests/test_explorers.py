@@ -1,0 +1,371 @@
+"""Explorers: what a notebook stores and shows, and what a page makes of it, held against PyTorch in a browser."""
+
+import base64
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from axe_playwright_python.sync_playwright import Axe
+from IPython.core.formatters import format_display_data
+
+from gencaps_lib import explorers, scenes
+from gencaps_lib.routing import route_by_address
+from gencaps_lib.scenes import Pair, SceneError
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = Path(__file__).parent / "browser" / "node_modules"
+NETWORK = re.compile(r"https://cdn\.jsdelivr\.net/npm/([\w-]+)@([\d.]+)/([\w./-]+)")
+PHONE = {"width": 375, "height": 800}
+LAPTOP = {"width": 1280, "height": 2000}  # high enough to see both explorers
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+START = {"digit": 4, "sample": 0, "row": 6, "column": 6, "latent": 10, "deviation": 0}
+QUESTIONS = [
+    {},
+    {"digit": 4, "row": 8, "column": -8},
+    {"digit": 9, "sample": 1, "row": -7, "column": 3, "latent": 0, "deviation": 2.5},
+    {"digit": 0, "row": 1, "column": -2, "latent": 19, "deviation": -3},
+]
+HOST = "document.querySelector('.gencaps-explorer')"
+ALL_ALIVE = "[...document.querySelectorAll('.gencaps-explorer')].every(host => host.live)"
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return scenes.load()
+
+
+def page_of(folder, *made, above="0"):
+    """A page with explorers, laid out as the book's builder lays out its pages; returns its path."""
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    for kind, place in (("html_static_path", folder / "_static"), ("html_extra_path", folder)):
+        for source in settings[kind]:
+            shutil.copytree(ROOT / source, place, dirs_exist_ok=True)
+    path = folder / "chapters" / "page.html"
+    path.parent.mkdir()
+    stills = "".join(explorer.still() for explorer in made)
+    path.write_text(
+        '<!DOCTYPE html><html lang="en"><head><title>Explorers</title><meta charset="utf-8">'
+        '<link rel="stylesheet" href="../_static/explorer.css"><script src="../_static/explorer.js"></script></head>'
+        f'<body><main><h1>Explorers</h1><div style="height: {above}"></div>{stills}</main></body></html>'
+    )
+    return path
+
+
+def answered(route):
+    """Answer what a page asks a network for from installed packages."""
+    package, version, file = NETWORK.fullmatch(route.request.url).groups()
+    folder = PACKAGES / package
+    if not folder.is_dir():
+        pytest.fail(f"{folder} is not there: npm ci --prefix {PACKAGES.parent}", pytrace=False)
+    assert json.loads((folder / "package.json").read_text())["version"] == version
+    kinds = {".mjs": "text/javascript", ".wasm": "application/wasm"}
+    headers = {"Access-Control-Allow-Origin": "*"}
+    route.fulfill(path=folder / file, content_type=kinds[Path(file).suffix], headers=headers)
+
+
+def opened(context, path, network=answered):
+    """Open a page from disk; returns it, and a list of what it asks for and of its errors."""
+    page, asked = context.new_page(), []
+    page.set_default_timeout(120_000)  # a busy machine takes long to compile the runtime
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: asked.append(str(error)))
+    page.route(re.compile("^https?:"), network)
+    page.goto(path.as_uri())
+    return page, asked
+
+
+@pytest.fixture
+def context(browser):
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def awake(browser, tmp_path_factory):
+    """A page with both explorers, alive."""
+    folder = tmp_path_factory.mktemp("page") / "book"
+    context = browser.new_context(viewport=LAPTOP)
+    page, _ = opened(context, page_of(folder, explorers.shift_explorer(), explorers.placement_explorer()))
+    page.wait_for_function(ALL_ALIVE)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def live(awake):
+    """The page with both explorers, as it was at first."""
+    awake.set_viewport_size(LAPTOP)
+    shown(awake, {**START, "capsule": -1})
+    return awake
+
+
+def shown(page, question):
+    """What an explorer shows when it is asked."""
+    return page.evaluate(
+        f"""async question => {{
+            await {HOST}.live.ask(question);
+            const {{ asked, ...shown }} = {HOST}.live.shown();
+            return Object.fromEntries(Object.entries(shown).map(([name, values]) => [name, Array.from(values)]));
+        }}""",
+        question,
+    )
+
+
+def close(values, expected, tolerance=1e-3):
+    return torch.allclose(torch.tensor(values), expected.flatten(), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=str)
+def test_the_browser_draws_what_pytorch_draws(live, scene, question):
+    found = shown(live, question)
+    answer = scene.answer(scene.ask(**{**START, **question}))
+    for name in Pair.outputs:
+        assert close(found[name], answer[name]), name
+
+
+def test_the_browser_leaves_out_the_capsule_that_is_picked(live, scene):
+    found = shown(live, {"capsule": 7})
+    expected = scene.answer(scene.ask(**START, capsule=7))["image"]
+    assert close(found["without"], expected)
+    assert not close(found["image"], expected)
+    words = live.locator(".gencaps-words").first.text_content()
+    assert "Without capsule 8" in words
+
+
+def test_the_controls_ask(live, scene):
+    live.get_by_label("Digit").first.select_option("9")
+    live.get_by_label("Shift down").press("ArrowLeft")
+    live.get_by_label("Change it by").fill("1")
+    live.wait_for_function(f"{HOST}.live.shown().asked.deviation === 1")
+    found = shown(live, {})
+    answer = scene.answer(scene.ask(**{**START, "digit": 9, "row": 5, "deviation": 1.0}))
+    assert close(found["image"], answer["image"])
+    error = (answer["image"][0, 0] - scene.target(9, 0, 5, 6)).square().mean().item()
+    assert live.get_by_role("img", name="What the capsules draw").get_attribute("aria-label") == (
+        f"What the capsules draw; mean squared error {error:.3f}."
+    )
+    words = live.locator(".gencaps-words").first.text_content()
+    assert "every '9' was shifted by −2 to +2" in words
+    assert words.endswith("this shift is not.")
+
+
+def test_dragging_the_digit_shifts_it(live):
+    canvas = live.get_by_role("img", name="The 4 that is asked for").bounding_box()
+    pixel = canvas["width"] / 44
+    x, y = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
+    live.mouse.move(x, y)
+    live.mouse.down()
+    live.mouse.move(x - 9 * pixel, y - 4 * pixel)
+    live.mouse.up()
+    live.wait_for_function(f"{HOST}.live.shown().asked.row === 2 && {HOST}.live.shown().asked.column === -3")
+
+
+def test_a_click_on_a_dot_picks_its_capsule(live, scene):
+    places = scene.answer(scene.ask(**START))["addresses"][0]
+    # One that no other covers.
+    apart = torch.cdist(places, places).fill_diagonal_(torch.inf).min(1).values.argmax().item()
+    canvas = live.get_by_role("img", name="Addresses of").bounding_box()
+    cell = canvas["width"] / (scene.capsules.size - 1 + 4)
+    row, column = places[apart].tolist()
+    live.mouse.click(canvas["x"] + (column + 2) * cell, canvas["y"] + (row + 2) * cell)
+    live.wait_for_function(f"{HOST}.live.shown().asked.capsule === {apart}")
+
+
+@pytest.mark.parametrize("size", [1, 7, 11])
+def test_the_browser_routes_as_the_library(live, size, generator):
+    addresses = torch.rand(1, 30, 2, generator=generator) * (size + 3) - 2
+    addresses[0, :5] = addresses[0, :5].round()
+    activations = torch.rand(1, 30, 1, generator=generator)
+    written = live.evaluate(
+        f"([places, strengths]) => Array.from(gencapsExplorer.route(places, strengths, {size}))",
+        [addresses[0].tolist(), activations.flatten().tolist()],
+    )
+    assert close(written, route_by_address(addresses, activations, size), 1e-5)
+
+
+def test_placed_capsules_write_where_they_are_put(live):
+    placement = live.locator(".gencaps-explorer").nth(1)
+    placement.get_by_label("Capsule").select_option("2")
+    placement.get_by_label("Row").fill("3.5")
+    placement.get_by_label("Column").fill("9")
+    words = placement.locator(".gencaps-words").text_content()
+    assert words == "Capsule 3, at row 3.50 and column 9.00, writes 0.50 at (3, 9), 0.50 at (4, 9)."
+    places = torch.tensor([explorers.PLACED])
+    places[0, 2, :2] = torch.tensor([3.5, 9.0])
+    written = placement.evaluate("host => Array.from(host.live.shown())")
+    assert close(written, route_by_address(places[..., :2], places[..., 2:], 11), 1e-5)
+
+
+def test_a_placed_capsule_is_dragged(live):
+    canvas = live.get_by_role("img", name="A map of 11 by 11 cells").bounding_box()
+    cell = canvas["width"] / 14
+
+    def move(row, column):
+        live.mouse.move(canvas["x"] + (column + 2) * cell, canvas["y"] + (row + 2) * cell)
+
+    move(6.5, 6.5)
+    live.mouse.down()
+    move(9, 2)
+    live.mouse.up()
+    words = live.locator(".gencaps-words").nth(1).text_content()
+    assert re.match(r"Capsule 4, at row (9\.0\d|8\.9\d) and column (2\.0\d|1\.9\d), ", words)
+
+
+def test_nothing_is_loaded_before_it_is_scrolled_to(context, tmp_path):
+    path = page_of(tmp_path / "book", explorers.shift_explorer(), above="4000px")
+    page, asked = opened(context, path, network=lambda route: route.abort())
+    page.wait_for_timeout(300)
+    assert [Path(url).name for url in asked if url.startswith("file:")] == ["page.html", "explorer.css", "explorer.js"]
+    assert [url for url in asked if url.startswith("http")] == []
+    page.locator(".gencaps-note").scroll_into_view_if_needed()
+    page.wait_for_function(f"{HOST}.textContent.includes('The picture stays still')")
+    assert sum("shift-transfer.js" in url for url in asked) == 1
+    assert sum(url.startswith("https:") for url in asked) == 2
+
+
+def test_without_a_connection_the_picture_stays_and_says_so(context, tmp_path):
+    page, _ = opened(
+        context, page_of(tmp_path / "book", explorers.shift_explorer()), network=lambda route: route.abort()
+    )
+    page.wait_for_function(f"{HOST}.textContent.includes('The picture stays still: to be live it needs a connection')")
+    assert page.locator(".gencaps-explorer img").is_visible()
+
+
+def test_a_runtime_that_was_tampered_with_is_refused(context, tmp_path):
+    def tampered(route):
+        """Answer with one byte too many."""
+        file = PACKAGES / NETWORK.fullmatch(route.request.url).expand(r"\1/\3")
+        headers = {"Access-Control-Allow-Origin": "*"}
+        route.fulfill(body=file.read_bytes() + b" ", content_type="text/javascript", headers=headers)
+
+    page, _ = opened(context, page_of(tmp_path / "book", explorers.shift_explorer()), network=tampered)
+    page.wait_for_function(f"{HOST}.textContent.includes('The picture stays still')")
+
+
+def test_without_scripts_the_picture_is_there(browser, tmp_path):
+    path = page_of(tmp_path / "book", explorers.shift_explorer(), explorers.placement_explorer())
+    context = browser.new_context(java_script_enabled=False)
+    page, _ = opened(context, path)
+    assert page.locator("img").count() == 2
+    assert "A still picture" in page.locator(".gencaps-note").first.text_content()
+    context.close()
+
+
+def test_live_explorers_fit_on_a_phone_and_can_be_read_by_all(live):
+    live.set_viewport_size(PHONE)
+    assert live.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    found = Axe().run(live).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+    unnamed = live.evaluate("[...document.querySelectorAll('canvas')].filter(each => !each.ariaLabel).length")
+    assert unnamed == 0
+
+
+def test_the_widget_s_questions_are_answered_by_python(context, tmp_path, scene):
+    widget = explorers.shift_explorer(row=-3).widget()
+    sent = []
+    widget.send = lambda content, buffers=None: sent.append((content, buffers))
+
+    def ask(message, buffers):
+        explorers._answer(scene, widget, message, [base64.b64decode(each) for each in buffers])
+        content, answers = sent.pop()
+        return [content, [base64.b64encode(each).decode() for each in answers or []]]
+
+    path = tmp_path / "page.html"
+    path.write_text("<!DOCTYPE html><title>Notebook</title><body></body>")
+    page, asked = opened(context, path)
+    page.expose_function("askPython", ask)
+    page.evaluate(
+        """async ({ code, settings }) => {
+            const module = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+            const { default: { render } } = await import(module);
+            const text = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
+            const bytes = text => new DataView(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
+            let answered;
+            const model = {
+                get: () => settings,
+                on: (_, callback) => (answered = callback),
+                send: async (message, _, buffers) => {
+                    const [content, answers] = await askPython(message, buffers.map(text));
+                    answered(content, answers.map(bytes));
+                },
+            };
+            window.host = document.body;
+            await render({ model, el: host });
+        }""",
+        {"code": widget._esm, "settings": json.loads(json.dumps(widget.settings))},
+    )
+    found = page.evaluate("Array.from(host.live.shown().image)")
+    assert close(found, scene.answer(scene.ask(**{**START, "row": -3}))["image"], 1e-5)
+    assert [url for url in asked if url.startswith("http")] == []
+
+
+def test_a_question_that_cannot_be_answered_is_said_to_the_widget(scene):
+    class Widget:
+        def send(self, content, buffers=None):
+            self.sent = content, buffers
+
+    widget = Widget()
+    explorers._answer(scene, widget, {"id": 3}, [b"\0\0\0\0"])
+    content, buffers = widget.sent
+    assert content["id"] == 3
+    assert content["error"]
+    assert buffers is None
+
+
+@pytest.mark.parametrize("make", [explorers.shift_explorer, explorers.placement_explorer])
+def test_a_stored_output_is_a_still_and_no_widget(make, monkeypatch):
+    monkeypatch.setenv(explorers.STATIC, "1")
+    bundle, _ = format_display_data(make())
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert len(re.search(r'<img[^>]* alt="([^"]*)"', bundle["text/html"]).group(1)) > 40
+    assert "<script" not in bundle["text/html"]
+
+
+@pytest.mark.parametrize("make", [explorers.shift_explorer, explorers.placement_explorer])
+def test_a_notebook_shows_a_widget(make, monkeypatch):
+    monkeypatch.delenv(explorers.STATIC, raising=False)
+    bundle, _ = format_display_data(make())
+    assert WIDGET_VIEW in bundle
+
+
+@pytest.mark.parametrize("show", [lambda: explorers.placement_explorer().widget(), explorers.sliders])
+def test_a_missing_package_is_named(show, monkeypatch):
+    explorers._widget_class.cache_clear()
+    for package in ("anywidget", "ipywidgets"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"^a live explorer needs (\w+): pip install \1$"):
+        show()
+    explorers._widget_class.cache_clear()
+
+
+def test_a_missing_scene_says_how_to_make_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(scenes, "FOLDER", tmp_path)
+    with pytest.raises(SceneError, match="python -m gencaps_lib explorer"):
+        explorers.shift_explorer()
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="digit must be a whole number from 0 to 9; got 11"):
+        explorers.shift_explorer(digit=11)
+    with pytest.raises(ValueError, match=r"capsules must be \(row, column, activation\)"):
+        explorers.placement_explorer([(1.0, 2.0)])
+
+
+def test_sliders_draw_what_they_are_set_to(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("IPython.display.display", drawn.append)
+    panel = explorers.sliders()
+    controls = {each.description: each for each in panel.children if hasattr(each, "description")}
+    controls["digit"].value = 7
+    controls["row"].value = -5
+    controls["left out"].value = 3
+    panel.update()
+    assert drawn[-1].alt.startswith(
+        "A handwritten 7, shifted by -5 pixels down and +6 to the right, a shift that was in"
+    )

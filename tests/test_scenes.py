@@ -1,0 +1,149 @@
+"""Scenes of the explorers: making, writing and reading them, and their ONNX export."""
+
+import base64
+import json
+import re
+
+import onnxruntime
+import pytest
+import torch
+
+from gencaps_lib import __main__ as command_line
+from gencaps_lib import exporting, scenes
+from gencaps_lib.data import load_digits
+from gencaps_lib.models import count_parameters
+from gencaps_lib.scenes import Pair, SceneError
+
+BYTES = 2_000_000  # that an explorer may load
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A scene at the smoke profile."""
+    digits = load_digits("train", "embedded"), load_digits("test", "embedded")
+    return exporting.make(*digits, profile="smoke", progress=False)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return scenes.load()
+
+
+def test_a_scene_has_the_first_test_digits_of_each_class_in_order(small):
+    assert small.digits.labels.tolist() == [digit for digit in range(10) for _ in range(exporting.SAMPLES)]
+    test = load_digits("test", "embedded")
+    for digit in range(10):
+        first = test.of(digit).images[: exporting.SAMPLES]
+        assert torch.equal(small.digits.of(digit).images, first)
+
+
+def test_a_scene_is_read_as_it_was_written(small, tmp_path):
+    scenes.save(small, tmp_path / "scene.safetensors")
+    read = scenes.load(tmp_path / "scene.safetensors")
+    question = {"digit": 7, "sample": 1, "row": -3, "column": 5, "latent": 12, "deviation": 1.5, "capsule": 2}
+    expected, answer = small.answer(small.ask(**question)), read.answer(read.ask(**question))
+    assert all(torch.equal(answer[name], expected[name]) for name in Pair.outputs)
+    assert torch.allclose(read.target(7, 1, -3, 5), small.target(7, 1, -3, 5), atol=1 / 250)
+    assert (read.about, read.experiment.profile) == (small.about, "smoke")
+
+
+def test_what_is_asked_reaches_the_decoders(small):
+    plain, changed = small.ask(digit=3), small.ask(digit=3, row=-8, column=4, latent=5, deviation=2, capsule=1)
+    assert changed["code"].tolist() == [[-1, 0.5]]
+    moved = (changed["capsules_latent"] - plain["capsules_latent"])[0]
+    assert moved[5].item() == pytest.approx(2 * small.spread["capsules"][5].item(), rel=1e-5)
+    assert moved.count_nonzero() == 1
+    assert changed["mask"].sum() == changed["mask"].numel() - 1
+    assert torch.equal(plain["capsules_latent"][0], small.latents["capsules"][6])
+
+
+def test_a_capsule_that_is_left_out_writes_nothing(shipped):
+    whole, rest = (shipped.answer(shipped.ask(capsule=capsule)) for capsule in (None, 3))
+    decoder, inputs = shipped.capsules, shipped.ask()
+    with torch.no_grad():
+        addresses, activations = decoder.write(inputs["capsules_latent"], inputs["code"])
+        activations[0, 3] = 0
+        expected = decoder.paint(scenes.route_by_address(addresses, activations, decoder.size))
+    assert torch.allclose(rest["image"], expected, atol=1e-6)
+    assert not torch.allclose(rest["image"], whole["image"], atol=1e-6)
+    assert torch.equal(rest["strengths"], whole["strengths"])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [{"digit": 10}, {"sample": 2}, {"row": 9}, {"column": -9}, {"latent": 20}, {"capsule": 10}, {"digit": 1.0}],
+    ids=str,
+)
+def test_what_a_scene_does_not_have_is_refused(small, question):
+    (name,) = question
+    with pytest.raises(ValueError, match=f"^{name} must be a whole number from "):
+        small.ask(**question)
+
+
+def test_the_decoders_are_equal_in_size():
+    experiment = scenes.shift_experiment("quick")
+    capsules, autoencoder = (count_parameters(experiment.build(name).decoder) for name in scenes.MODELS.values())
+    assert 0.95 < autoencoder / capsules < 1.05
+
+
+def test_the_export_computes_what_pytorch_computes(small):
+    session = onnxruntime.InferenceSession(exporting.to_onnx(small.pair, small.ask()))
+    for question in ({}, {"digit": 9, "row": 7, "column": -8, "latent": 2, "deviation": -2.0, "capsule": 4}):
+        inputs = small.ask(**question)
+        answers = session.run(Pair.outputs, {name: value.numpy() for name, value in inputs.items()})
+        for name, answer in zip(Pair.outputs, answers, strict=True):
+            assert torch.allclose(torch.from_numpy(answer), small.answer(inputs)[name], atol=1e-5)
+
+
+def test_the_script_of_the_shipped_scene_is_that_of_its_weights(shipped):
+    path = scenes.FOLDER / "shift-transfer.js"
+    assert path.stat().st_size < BYTES
+    name, text = re.fullmatch(r'gencapsExplorer\.scenes\["(.+?)"\] = (\{.*\});\n', path.read_text()).groups()
+    held = json.loads(text)
+    assert name == path.stem
+    assert {key: held[key] for key in shipped.plain()} == json.loads(json.dumps(shipped.plain()))
+    session = onnxruntime.InferenceSession(base64.b64decode(held["model"]))
+    inputs = shipped.ask(row=5)
+    (image,) = session.run(["image"], {each: value.numpy() for each, value in inputs.items()})
+    assert torch.allclose(torch.from_numpy(image), shipped.answer(inputs)["image"], atol=1e-5)
+
+
+def test_the_shipped_scene_shows_what_the_book_says(shipped):
+    """Far from where 4s were seen, the capsules draw a 4 better than the autoencoder does."""
+    assert "quick profile" in shipped.about
+    assert "data: mnist" in shipped.about
+    errors = {"image": [], "autoencoder_image": []}
+    for sample in range(exporting.SAMPLES):
+        for row, column in ((6, 6), (-6, -6), (6, -6), (-6, 6)):
+            answer = shipped.answer(shipped.ask(4, sample, row, column))
+            target = shipped.target(4, sample, row, column)
+            for name, found in errors.items():
+                found.append((answer[name][0, 0] - target).square().mean())
+    assert sum(errors["image"]) < sum(errors["autoencoder_image"])
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "other"])
+def test_a_scene_that_cannot_be_read_says_how_to_make_it(small, tmp_path, damage):
+    path = tmp_path / "scene.safetensors"
+    if damage != "missing":
+        scenes.save(small, path)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    if damage == "other":
+        path.write_bytes(path.read_bytes().replace(b"latents.capsules", b"latents.catsules"))
+    with pytest.raises(SceneError, match=r"scene\.safetensors .*: make it with `python -m gencaps_lib explorer"):
+        scenes.load(path)
+
+
+def test_the_command_makes_a_scene_anew(tmp_path, capsys):
+    assert command_line.main(["explorer", "--profile", "smoke", "--seed", "3", "--out", str(tmp_path)]) == 0
+    made = scenes.load(tmp_path / "shift-transfer.safetensors")
+    assert "smoke profile: 20 steps of 32 images, seed 3; data: embedded" in made.about
+    assert f"{tmp_path / 'shift-transfer.js'}: " in capsys.readouterr().out
+
+
+def test_without_the_exporter_nothing_is_trained(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert command_line.main(["explorer", "--profile", "smoke", "--out", str(tmp_path)]) == command_line.FAILURE
+    assert capsys.readouterr().err == "python -m gencaps_lib: exporting needs onnx: pip install onnx\n"
+    assert not any(tmp_path.iterdir())
