@@ -1,4 +1,4 @@
-"""The command line: ``python -m gencaps_lib``, with ``list``, ``run``, ``study``, ``report``, ``bench`` or ``explorer``."""
+"""The command line: ``python -m gencaps_lib list``, ``run``, ``study``, ``report``, ``bench`` or ``explorer``."""
 
 from __future__ import annotations
 
