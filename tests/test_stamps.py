@@ -74,6 +74,15 @@ def test_a_stamped_chapter_has_no_faults_however_its_text_is_split_or_its_prose_
     assert stamps.faults(json.loads(json.dumps(chapter)), "it") == []
 
 
+def test_the_book_may_get_another_address(chapter):
+    setup = written('# @title Setup\n%pip install --quiet "git+https://github.com/one/book"')[0]
+    setup["outputs"] = []
+    chapter["cells"].insert(0, setup)
+    chapter["metadata"]["gencaps"] = stamps.make(chapter, {}, "abc", "2026-11-22T12:00:00", 1.0)
+    setup["source"] = setup["source"].replace("one/book", "another/book")
+    assert stamps.faults(chapter, "it") == []
+
+
 def change_code(notebook):
     notebook["cells"][1]["source"] += " "
 

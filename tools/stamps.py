@@ -38,6 +38,11 @@ def code_of(notebook: Mapping[str, Any]) -> list[str]:
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
+def computing(notebook: Mapping[str, Any]) -> list[str]:
+    """The sources of the code cells but for the setup cell, which installs the library from the book's address."""
+    return [source for source in code_of(notebook) if not source.startswith("# @title Setup")]
+
+
 def trees(notebook: Mapping[str, Any]) -> Iterator[ast.Module]:
     """The syntax trees of the code cells, without IPython's own lines."""
     for source in code_of(notebook):
@@ -141,7 +146,7 @@ def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, 
         raise ValueError(f"a chapter prints results.setting(…) once, for its stamp; here it is {len(settings)} times")
     setting = settings[0].groupdict()
     stamp = {
-        "code": _digest(code_of(notebook)),
+        "code": _digest(computing(notebook)),
         "outputs": _digest(_outputs(notebook)),
         "numerics": {name: numerics(name, setting["profile"]) for name in experiments_of(notebook)},
         "published": published() if _shows_published(notebook) else None,
@@ -170,7 +175,7 @@ def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
     if stamp.get("seal") != _digest(content):
         return [f"the stamp of {name} was edited by hand: {remedy}"]
     found = []
-    if stamp["code"] != _digest(code_of(notebook)):
+    if stamp["code"] != _digest(computing(notebook)):
         found.append(f"code cells of {name} changed after its outputs were made: {remedy}")
     if stamp["outputs"] != _digest(_outputs(notebook)):
         found.append(f"outputs of {name} were edited by hand: {remedy}")
