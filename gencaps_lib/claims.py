@@ -1,4 +1,4 @@
-"""The article's claims, each with the quantity and the bound that decide it, and what the book says about it.
+"""The article's claims and the book's own, each with the quantity and the bound that decide it, and what the book says about it.
 
 References
 ----------
@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from gencaps_lib.evaluation import mean_inside, mean_outside, near_far_ratio, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.judging import generator_error
 from gencaps_lib.results import Result, Runs
 from gencaps_lib.tasks import Task
 
@@ -89,6 +92,20 @@ class Claim:
 
 def _ratio(model: str) -> Quantity:
     return lambda results, task: transfer_ratio(results[model].curves[4], task)
+
+
+def _worst_ratio(model: str) -> Quantity:
+    """The worst transfer ratio of any digit."""
+    return lambda results, task: max(transfer_ratio(curve, task) for curve in results[model].curves.values())
+
+
+def _off(model: str) -> Quantity:
+    """How far off the generator is that is furthest off."""
+
+    def measure(results: Mapping[str, Result], task: Task) -> float:
+        return max(generator_error(torch.tensor(results[model].learned["generators"]), task.transform.generators()))
+
+    return measure
 
 
 def _near_far(model: str) -> Quantity:
@@ -220,5 +237,52 @@ CLAIMS: tuple[Claim, ...] = (
         _over(mean_outside, _CONTINUOUS, _AUTO),
         most=1,
         verdict=FAILS,
+    ),
+)
+
+_COMPOSED, _LONG = "composed-capsules", "continuous-capsules-z32"
+
+# What chapter 12 claims beyond the article.
+OWN_CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "A learned generator extrapolates a rotation, for every digit",
+        "rotation-extrapolation",
+        (_COMPOSED,),
+        "the worst transfer ratio of any digit",
+        _worst_ratio(_COMPOSED),
+        most=1.1,
+    ),
+    Claim(
+        "It is the rotation that is found",
+        "rotation-extrapolation",
+        (_COMPOSED,),
+        "the distance of G to the true generator over its size",
+        _off(_COMPOSED),
+        most=0.05,
+    ),
+    Claim(
+        "And costs nothing in range, beside the article's capsules with as long a code",
+        "rotation-extrapolation",
+        (_COMPOSED, _LONG),
+        "error of '4' in range over theirs",
+        _over(mean_inside, _COMPOSED, _LONG),
+        most=1,
+    ),
+    Claim(
+        "A learned generator extrapolates a shift, for every digit",
+        "shift-extrapolation",
+        (_COMPOSED,),
+        "the worst transfer ratio of any digit",
+        _worst_ratio(_COMPOSED),
+        most=1.1,
+    ),
+    Claim(
+        "A '4' that was seen at one angle is drawn at all of them",
+        "rotation-one-shot",
+        (_COMPOSED, _CONTINUOUS),
+        "error of '4' out of range over that of the article's capsules",
+        _over(mean_outside, _COMPOSED, _CONTINUOUS),
+        most=0.5,
+        verdict=OPEN,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from gencaps_lib.claims import CLAIMS
+from gencaps_lib.claims import CLAIMS, OWN_CLAIMS
 from gencaps_lib.results import published
 from gencaps_lib.seeds import Estimate, Runs
 
@@ -44,7 +44,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _claims(found: Mapping[str, Mapping[str, Runs]]) -> Iterable[str]:
-    for claim in CLAIMS:
+    for claim in (*CLAIMS, *OWN_CLAIMS):
         line = f"{claim.experiment}: {claim.text} ({claim.rule})"
         try:
             values = claim.values(found.get(claim.experiment, {}))

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from gencaps_lib import results
-from gencaps_lib.claims import CLAIMS, FAILS, HOLDS, OPEN, Claim
+from gencaps_lib.claims import CLAIMS, FAILS, HOLDS, OPEN, OWN_CLAIMS, Claim
 from gencaps_lib.experiments import EXPERIMENTS
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.experiment}: {claim.text}")
+@pytest.mark.parametrize("claim", CLAIMS + OWN_CLAIMS, ids=lambda claim: f"{claim.experiment}: {claim.text}")
 def test_the_published_results_say_what_the_book_says(claim):
     runs = results.published()[claim.experiment]
     values = claim.values(runs)
@@ -73,5 +73,5 @@ def test_what_cannot_be_compared_is_refused(runs, complaint):
 
 
 def test_claims_name_pairs_of_the_registry():
-    for claim in CLAIMS:
+    for claim in CLAIMS + OWN_CLAIMS:
         assert set(claim.models) <= set(EXPERIMENTS[claim.experiment].models), claim.text
