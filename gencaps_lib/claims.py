@@ -1,4 +1,4 @@
-"""The article's claims and the book's own, each with the quantity and the bound that decide it, and what the book says about it.
+"""The article's claims and the book's own: the quantity and the bound that decide each, and what the book says of it.
 
 References
 ----------
