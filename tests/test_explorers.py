@@ -191,7 +191,7 @@ def test_the_browser_routes_as_the_library(live, size, generator):
 
 def test_placed_capsules_write_where_they_are_put(live):
     placement = live.locator(".gencaps-explorer").nth(1)
-    placement.locator("select").select_option(value="2")
+    placement.locator("select").select_option(label="3")
     placement.get_by_label("Row").fill("3.5")
     placement.get_by_label("Column").fill("9")
     words = placement.locator(".gencaps-words").text_content()
