@@ -12,7 +12,8 @@ import smoke_times
 import stamps
 
 from gencaps_lib import decoders, tasks
-from gencaps_lib.experiments import EXPERIMENTS, REFERENCE
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.optimisers import REFERENCE
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").glob("*.ipynb"))
 UNCACHED = stamps.numerics.__wrapped__  # of what was patched, nothing may be remembered

@@ -1,0 +1,137 @@
+"""What an experiment is: a task, models and their training, at a profile; and what a kind of models is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torch import Tensor, nn
+
+from gencaps_lib.capsnet import CLASSIFIERS, error_curve
+from gencaps_lib.data import Digits
+from gencaps_lib.evaluation import Curve, ImageMeans, loss_curve_and_images
+from gencaps_lib.models import build, count_parameters
+from gencaps_lib.optimisers import REFERENCE, Optimiser
+from gencaps_lib.tasks import Task
+
+PROFILES = {
+    "smoke": "embedded digits, tens of steps: does everything run?",
+    "quick": "MNIST, minutes on a CPU: is the effect visible?",
+    "full": "MNIST, the reference's protocol: 100,000 steps at batch 128, for a GPU",
+}
+
+
+def current_profile() -> str:
+    """The profile that ``$GENCAPS_PROFILE`` names; ``"quick"`` if it is not set.
+
+    Raises
+    ------
+    ValueError
+        It names none.
+    """
+    return check_profile(os.environ.get("GENCAPS_PROFILE") or "quick")
+
+
+def check_profile(name: str) -> str:
+    """The name of a profile, or a ValueError that lists them."""
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}")
+    return name
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of models is asked, and what of it is compared.
+
+    Attributes
+    ----------
+    judge : model, task, digits → per digit, what went wrong at each point of the task's grid; and of the held-out
+        digits' images, see `evaluation.image_means`, if single ones are kept
+    answer : model, untransformed images and codes → what the model makes of them
+    size : model → the number of parameters to compare
+    counted : of what, in words
+    """
+
+    judge: Callable[[nn.Module, Task, Digits], tuple[Curve, ImageMeans]]
+    answer: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    size: Callable[[nn.Module], int]
+    counted: str
+
+
+DRAWS = Kind(
+    judge=loss_curve_and_images,
+    answer=lambda model, images, code: model(images, code),
+    size=lambda model: count_parameters(model.decoder),
+    counted="decoder parameters",
+)
+RECOGNISES = Kind(
+    judge=lambda model, task, digits: (error_curve(model, task, digits), {}),
+    answer=lambda model, images, code: model(images),
+    size=count_parameters,
+    counted="parameters",
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment at one profile.
+
+    Attributes
+    ----------
+    task : what is learned and how it is judged; it carries the models' sizes
+    title : a line for people
+    figures : the figures of the article that it makes
+    models : names of the models, in the order in which they are shown
+    steps : training steps
+    optimisers : how each model is trained; the reference's optimiser where a model is not named
+    batch : images in a batch
+    seeds : the seeds that are run; a run's seed is that of its weights and of its batches
+    test_digits : images of each test digit that are judged, all if None
+    source : data set, as in `load_digits`
+    profile : name of the profile
+    smaller : the same experiment at other profiles
+    """
+
+    task: Task
+    title: str
+    figures: tuple[str, ...]
+    models: tuple[str, ...]
+    steps: int = 100_000
+    optimisers: Mapping[str, Optimiser] = field(default_factory=dict)
+    batch: int = 128
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    test_digits: int | None = None
+    source: str = "mnist"
+    profile: str = "full"
+    smaller: Mapping[str, Experiment] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "optimisers", MappingProxyType(dict(self.optimisers)))
+        object.__setattr__(self, "smaller", MappingProxyType(dict(self.smaller)))
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    def at(self, profile: str | None = None) -> Experiment:
+        """The experiment at a profile, by default the current one. Sizes change, and nothing else."""
+        profile = check_profile(profile) if profile else current_profile()
+        return self if profile == self.profile else self.smaller[profile]
+
+    def optimiser(self, model: str) -> Optimiser:
+        """How a model is trained here."""
+        return self.optimisers.get(model, REFERENCE)
+
+    def build(self, model: str, seed: int = 0) -> nn.Module:
+        """Build one of the experiment's models: an `Autoencoder`, or a classifier of `capsnet`."""
+        if model not in self.models:
+            raise ValueError(f"unknown model {model!r} in {self.name}: choose one of {', '.join(self.models)}")
+        if self.kind(model) is RECOGNISES:
+            return CLASSIFIERS[model](**self.task.sizes[model], seed=seed)
+        return build(model, self.task, seed)
+
+    def kind(self, model: str) -> Kind:
+        """Whether a model draws or recognises, and so how it is judged."""
+        return RECOGNISES if model in CLASSIFIERS else DRAWS
