@@ -4,7 +4,9 @@ BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 CONSTRAINTS ?= constraints.txt
 # Nothing that tests or builds may depend on the data or the network of the machine it runs on.
-HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE
+HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+# On two cores two processes with a thread each do more than one with two.
+WORKERS ?= 2
 
 .PHONY: book links weights repository test lint unit smoke smoke-times chapters picture study bench clean
 
@@ -43,11 +45,11 @@ lint: .venv/ready
 	$(BIN)/codespell
 
 unit: .venv/ready tests/browser/node_modules/ready
-	$(HERMETIC) $(BIN)/pytest tests
+	$(HERMETIC) $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile tests
 
 # Every chapter, executed on the embedded digits.
 smoke: .venv/ready
-	$(HERMETIC) GENCAPS_PROFILE=smoke TQDM_DISABLE=1 $(BIN)/pytest --nbmake --nbmake-timeout=120 \
+	$(HERMETIC) GENCAPS_PROFILE=smoke TQDM_DISABLE=1 $(BIN)/pytest --numprocesses=$(WORKERS) --nbmake --nbmake-timeout=120 \
 		-o timeout=0 -o filterwarnings=default --durations=0 $(SMOKE_ARGS) $(NOTEBOOKS)
 
 # The same, and keep how long each chapter took, for the page of execution statistics.
