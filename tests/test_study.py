@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gencaps_lib import __main__ as command_line
-from gencaps_lib import results, training
+from gencaps_lib import evaluation, results, training
 from gencaps_lib.data import load_digits
 from gencaps_lib.engines import LocalEngine
 from gencaps_lib.jobs import Job, plan
@@ -187,8 +187,8 @@ def _draw_nothing(monkeypatch):
         calls.append(1)
         return torch.full_like(real(*arguments), float("nan" if len(calls) == 2 else "0.5"))
 
-    real = results.image_losses
-    monkeypatch.setattr(results, "image_losses", losses)
+    real = evaluation.image_losses
+    monkeypatch.setattr(evaluation, "image_losses", losses)
     return "not JSON compliant"
 
 
