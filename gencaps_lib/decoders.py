@@ -61,6 +61,10 @@ class Decoder(nn.Module):
     def prepare(self, generator: torch.Generator | None = None) -> None:
         """What is to be done once, before training: nothing, for most."""
 
+    def learned(self) -> dict[str, list]:
+        """What it found out that has a meaning of its own, by name, as plain data: nothing, for most."""
+        return {}
+
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
         """The image (B, 1, side, side)."""
         return self.paint(self.maps(latent, code))

@@ -180,8 +180,7 @@ def sliders(scene: Scene | None = None) -> DOMWidget:
     """
     controls, display = _needed("ipywidgets"), _needed("IPython.display").display
     scene = scenes.load() if scene is None else scene
-    inputs = scene.ask()
-    margin, samples = scene.task.transform.margin, len(scene.digits) // 10
+    margin, latents = scene.task.transform.margin, len(scene.spread["capsules"])
 
     def whole(name: str, low: int, high: int, value: int = 0) -> DOMWidget:
         return controls.IntSlider(value, low, high, description=name, continuous_update=False)
@@ -189,14 +188,14 @@ def sliders(scene: Scene | None = None) -> DOMWidget:
     def show(**asked: object) -> None:
         display(shift_picture(scene, **asked))
 
-    capsules = [("all", None), *((str(index + 1), index) for index in range(inputs["mask"].shape[1]))]
+    capsules = [("all", None), *((str(index + 1), index) for index in range(scene.count))]
     return controls.interactive(
         show,
         digit=whole("digit", 0, 9, 4),
-        sample=whole("sample", 0, samples - 1),
+        sample=whole("sample", 0, scene.samples - 1),
         row=whole("row", -margin, margin, margin - 2),
         column=whole("column", -margin, margin, margin - 2),
-        latent=whole("latent", 0, inputs["capsules_latent"].shape[1] - 1, scene.capsules.parents),
+        latent=whole("latent", 0, latents - 1, scene.capsules.parents),
         deviation=controls.FloatSlider(0, min=-3, max=3, description="change (SD)", continuous_update=False),
         capsule=controls.Dropdown(options=capsules, description="left out"),
     )

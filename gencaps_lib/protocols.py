@@ -50,12 +50,14 @@ class Kind:
     judge : model, task, digits → per digit, what went wrong at each point of the task's grid; and of the held-out
         digits' images, see `evaluation.image_means`, if single ones are kept
     answer : model, untransformed images and codes → what the model makes of them
+    learned : model → what it found out that is to be kept, see `Decoder.learned`
     size : model → the number of parameters to compare
     counted : of what, in words
     """
 
     judge: Callable[[nn.Module, Task, Digits], tuple[Curve, ImageMeans]]
     answer: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    learned: Callable[[nn.Module], dict[str, list]]
     size: Callable[[nn.Module], int]
     counted: str
 
@@ -63,12 +65,14 @@ class Kind:
 DRAWS = Kind(
     judge=loss_curve_and_images,
     answer=lambda model, images, code: model(images, code),
+    learned=lambda model: model.decoder.learned(),
     size=lambda model: count_parameters(model.decoder),
     counted="decoder parameters",
 )
 RECOGNISES = Kind(
     judge=lambda model, task, digits: (error_curve(model, task, digits), {}),
     answer=lambda model, images, code: model(images),
+    learned=lambda model: {},
     size=count_parameters,
     counted="parameters",
 )

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from gencaps_lib.collection import PUBLISHED, check, faults, load, load_decoder, published
-from gencaps_lib.composed import ComposedCapsules
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import Experiment
 from gencaps_lib.extras import extras
@@ -108,6 +107,6 @@ def run(
         seconds=seconds,
         machine=machine(train.images.device),
         fingerprint=fingerprint(experiment, model, seed),
-        learned=built.decoder.learned() if isinstance(getattr(built, "decoder", None), ComposedCapsules) else {},
+        learned=experiment.kind(model).learned(built),
     )
     return result, built

@@ -108,6 +108,21 @@ class Scene:
         """The capsules' decoder."""
         return self.pair.capsules
 
+    @property
+    def count(self) -> int:
+        """How many capsules there are."""
+        return self.capsules.parts.weight.shape[1]
+
+    @property
+    def samples(self) -> int:
+        """How many images there are of each digit."""
+        return len(self.digits) // 10
+
+    def _chosen(self, digit: int, sample: int) -> slice:
+        """The row of a digit's image, among all."""
+        place = digit * self.samples + sample
+        return slice(place, place + 1)
+
     def ask(
         self,
         digit: int = 4,
@@ -135,23 +150,22 @@ class Scene:
             Something that the scene does not have.
         """
         margin = self.task.transform.margin
-        count = self.capsules.parts.weight.shape[1]
         allowed = {
             "digit": (digit, 0, 9),
-            "sample": (sample, 0, len(self.digits) // 10 - 1),
+            "sample": (sample, 0, self.samples - 1),
             "row": (row, -margin, margin),
             "column": (column, -margin, margin),
             "latent": (latent, 0, len(self.spread["capsules"]) - 1),
-            "capsule": (0 if capsule is None else capsule, 0, count - 1),
+            "capsule": (0 if capsule is None else capsule, 0, self.count - 1),
         }
         for name, (value, low, high) in allowed.items():
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"{name} must be a whole number from {low} to {high}; got {value!r}")
-        mask = torch.ones(1, count)
+        mask = torch.ones(1, self.count)
         if capsule is not None:
             mask[0, capsule] = 0
-        place = digit * (len(self.digits) // 10) + sample
-        latents = {part: codes[place : place + 1].clone() for part, codes in self.latents.items()}
+        chosen = self._chosen(digit, sample)
+        latents = {part: codes[chosen].clone() for part, codes in self.latents.items()}
         for part, codes in latents.items():
             codes[0, latent] += deviation * self.spread[part][latent]
         code = self.task.code(torch.tensor([[row, column]]))
@@ -164,15 +178,14 @@ class Scene:
 
     def target(self, digit: int, sample: int, row: int, column: int) -> Tensor:
         """The shifted digit (side, side) that is asked for."""
-        place = digit * (len(self.digits) // 10) + sample
-        return self.task.target(self.digits.images[place : place + 1], torch.tensor([[row, column]]))[0, 0]
+        return self.task.target(self.digits.images[self._chosen(digit, sample)], torch.tensor([[row, column]]))[0, 0]
 
     def plain(self) -> dict[str, object]:
         """What a page or a widget needs besides the decoders, as plain data."""
         return {
             "margin": self.task.transform.margin,
             "size": self.capsules.size,
-            "capsules": self.capsules.parts.weight.shape[1],
+            "capsules": self.count,
             "parents": self.capsules.parents,
             "seen": [list(limits) for limits in self.task.seen],
             "images": [base64.b64encode(_levels(image).numpy().tobytes()).decode() for image in self.digits.images],

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from gencaps_lib import figures, results
-from gencaps_lib.extras import GALLERY
+from gencaps_lib.extras import GALLERY, IMAGES
 from gencaps_lib.files import digest
 
 KEPT = Path(__file__).parent.parent / "_static" / "shift-transfer.png"
@@ -37,7 +37,7 @@ def picture() -> figures.Picture:
     """The first '4' of the galleries over all shifts: what was asked for, and what each model drew."""
     runs = {name: results.load(results.PUBLISHED, EXPERIMENT, name) for name in MODELS}
     first = runs[MODELS[0]]
-    column = 3 * first.task.held_out.index(DIGIT)  # a gallery has three images of each held-out digit
+    column = IMAGES * first.task.held_out.index(DIGIT)
     stored = {name: np.load(path) for name, path in galleries().items()}
     rows = [stored[MODELS[0]]["target"][:, column], *(stored[name]["drawn"][:, column] for name in MODELS)]
     images = torch.from_numpy(np.stack(rows)) / 127.5 - 1  # (3,P,side,side)
