@@ -131,9 +131,11 @@ def list_experiments(profile: str) -> None:
                 built = experiment.build(name)
             kind = experiment.kind(name)
             optimiser = experiment.optimiser(name)
+            growth = experiment.growth.get(name)
             print(
                 f"    {name:28}{kind.size(built):>12,} {kind.counted:18}"
                 f"{experiment.steps:>9,} steps of {experiment.batch}  {optimiser.name} {optimiser.lr:g}"
+                + (f", transforms grow in the first {growth:.0%}" if growth else "")
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from gencaps_lib.protocols import DRAWS, PROFILES, RECOGNISES, Experiment, Kind, check_profile, current_profile
-from gencaps_lib.sizes import BASELINES, SHORTER, adam, at_all_profiles
+from gencaps_lib.sizes import BASELINES, GROWTH, SHORTER, adam, at_all_profiles
 from gencaps_lib.tasks import RawRotation, Rotation, Shift, Task, Transform, training_ranges
 from gencaps_lib.warps import RotationAndShift, Scale, Shear
 
@@ -181,6 +181,7 @@ def _rotation_experiments() -> list[Experiment]:
             },
             exceptions={4: (18, 18), 9: (18, 18)},
             inside=(16, 20),
+            growth=GROWTH,
         ),
         _rotation(
             "rotation-one-shot-2-5",
@@ -190,6 +191,7 @@ def _rotation_experiments() -> list[Experiment]:
             exceptions={2: (18, 18), 5: (18, 18)},
             held_out=(2, 5),
             inside=(16, 20),
+            growth=GROWTH,
         ),
         _rotation(
             "rotation-extrapolation",

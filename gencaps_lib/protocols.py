@@ -91,6 +91,7 @@ class Experiment:
     steps : training steps
     optimisers : how each model is trained; the reference's optimiser where a model is not named
     batch : images in a batch
+    growth : of models for which the transforms grow in training: in which share of the steps, as in `training.fit`
     seeds : the seeds that are run; a run's seed is that of its weights and of its batches
     test_digits : images of each test digit that are judged, all if None
     source : data set, as in `load_digits`
@@ -105,6 +106,7 @@ class Experiment:
     steps: int = 100_000
     optimisers: Mapping[str, Optimiser] = field(default_factory=dict)
     batch: int = 128
+    growth: Mapping[str, float] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     test_digits: int | None = None
     source: str = "mnist"
@@ -113,6 +115,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimisers", MappingProxyType(dict(self.optimisers)))
+        object.__setattr__(self, "growth", MappingProxyType(dict(self.growth)))
         object.__setattr__(self, "smaller", MappingProxyType(dict(self.smaller)))
 
     @property

@@ -84,6 +84,7 @@ def run(
         optimiser=experiment.optimiser(model),
         batch=experiment.batch,
         progress=progress,
+        growth=experiment.growth.get(model, 0.0),
     )
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:

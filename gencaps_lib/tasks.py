@@ -203,9 +203,16 @@ class Task:
         sizes = {name: MappingProxyType(dict(size)) for name, size in self.sizes.items()}
         object.__setattr__(self, "sizes", MappingProxyType(sizes))
 
-    def sample(self, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw a training value for each label (B,): (B, dimensions), uniform in the digit's range."""
+    def sample(self, labels: Tensor, generator: torch.Generator | None = None, reach: Tensor | None = None) -> Tensor:
+        """Draw a training value for each label (B,): (B, dimensions), uniform in the digit's range.
+
+        `reach`, a scalar in [0, 1], is how much of its range a digit uses on either side of zero. The range of a digit
+        that is never seen untransformed stays as it is.
+        """
         low, high = _ranges(self.seen, labels.device)[labels].unbind(1)
+        if reach is not None:
+            share = torch.where((low <= 0) & (high >= 0), reach, 1)
+            low, high = low * share, high * share
         return self.transform.draw(low, high, generator)
 
     def target(self, images: Tensor, values: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from gencaps_lib.data import Digits
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.tasks import Task
 
+SMALLEST_REACH = 0.25  # of each digit's range, where transforms grow in training
 WARM_UP = 3  # steps made one kernel at a time before a step is captured: libraries and optimisers set themselves up
 
 
@@ -63,10 +64,15 @@ def draw_digits(digits: Digits, batch: int, generator: torch.Generator) -> tuple
     return digits.images[chosen], digits.labels[chosen]
 
 
-def draw_batch(task: Task, digits: Digits, batch: int, generator: torch.Generator) -> Batch:
-    """Draw images with replacement and a training value of the transform for each, on the digits' device."""
+def draw_batch(
+    task: Task, digits: Digits, batch: int, generator: torch.Generator, reach: Tensor | None = None
+) -> Batch:
+    """Draw images with replacement and a training value of the transform for each, on the digits' device.
+
+    `reach` is that of `Task.sample`.
+    """
     images, labels = draw_digits(digits, batch, generator)
-    values = task.sample(labels, generator)
+    values = task.sample(labels, generator, reach)
     return Batch(images, labels, task.code(values), task.target(images, values))
 
 
@@ -99,6 +105,7 @@ class Trainer:
         seed: int = 0,
         optimiser: Optimiser = REFERENCE,
         batch: int = 128,
+        growth: float = 0.0,
     ) -> None:
         self.model, self.task, self.digits, self.batch = model, task, digits, batch
         self.device = digits.images.device
@@ -115,6 +122,9 @@ class Trainer:
         self.rates = None
         if optimiser.schedule != "constant":
             self.rates = torch.tensor(optimiser.rates(steps), dtype=torch.float64, device=self.device)
+        self.reaches = None
+        if growth:
+            self.reaches = torch.linspace(0, 1 / growth, steps, device=self.device).clamp(SMALLEST_REACH, 1)
         self.rival = getattr(model, "rival", None)
         if self.rival is not None:
             self.adapt_rival = replace(optimiser, schedule="constant").make(self.rival.parameters(), self.device)
@@ -123,7 +133,8 @@ class Trainer:
 
     def draw(self) -> Batch:
         """The batch of the next step."""
-        return draw_batch(self.task, self.digits, self.batch, self.generator)
+        reach = None if self.reaches is None else self.reaches.index_select(0, self.made)[0]
+        return draw_batch(self.task, self.digits, self.batch, self.generator, reach)
 
     def step(self) -> None:
         """Draw a batch, transform it, and make one step of the optimiser, after those of the model's rival.
@@ -222,6 +233,7 @@ def fit(
     batch: int = 128,
     progress: bool = True,
     capture: bool | None = None,
+    growth: float = 0.0,
 ) -> list[float]:
     """Train a model in place to transform digits.
 
@@ -244,6 +256,8 @@ def fit(
     batch : images in a batch, drawn with replacement
     progress : show a bar with the running loss (``TQDM_DISABLE=1`` hides every bar)
     capture : on CUDA, capture a step once and replay it as a whole, see `Trainer.capture`; by default, done there
+    growth : share of the steps in which the transforms grow from small ones to each digit's whole range, see
+        `Task.sample`; none by default
 
     Returns
     -------
@@ -252,20 +266,23 @@ def fit(
     Raises
     ------
     ValueError
-        Steps or batch below 1, no digits, or a capture asked for on another device than CUDA.
+        Steps or batch below 1, no digits, a growth that is no share, or a capture asked for on another device than
+        CUDA.
     DivergedError
         A loss that is not finite; it names the step.
     """
     for name, value in (("steps", steps), ("batch", batch)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    if not 0 <= growth <= 1:
+        raise ValueError(f"growth must be a share of the steps, from 0 to 1; got {growth}")
     if len(digits) == 0:
         raise ValueError("there are no digits to train on")
     device = digits.images.device
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured: leave capture out; the digits are on {device}")
     captures = device.type == "cuda" if capture is None else capture
-    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch)
+    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch, growth)
     advance = trainer.step
     # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
     look_every = 1 if device.type == "cpu" else 100

@@ -163,13 +163,32 @@ def test_rounding_is_no_change_of_numerics():
     assert not stamps.same_numerics(today, other)
 
 
-def test_a_chapter_that_shows_published_results_is_stale_when_they_are_others(chapter, monkeypatch):
-    chapter["cells"][1]["source"] = "runs = results.published()"
+@pytest.mark.parametrize(
+    ("code", "other", "stale"),
+    [
+        ("runs = results.published()", "shift-transfer", True),
+        ("runs = results.published()[task.name]", "shift-extrapolation", True),
+        ("runs = results.published()[task.name]", "shift-transfer", False),
+        ("runs = results.published()[task.name]; every = published().values()", "shift-transfer", True),
+        ("runs = 1", "shift-extrapolation", False),
+    ],
+)
+def test_a_chapter_is_stale_when_the_published_results_that_it_shows_are_others(
+    chapter, monkeypatch, tmp_path, code, other, stale
+):
+    results = {name: tmp_path / name / "seed0.json" for name in ("shift-transfer", "shift-extrapolation")}
+    for path in results.values():
+        path.parent.mkdir()
+        path.write_text("{}")
+    monkeypatch.setattr(stamps, "PUBLISHED", tmp_path)
+    stamps.published.cache_clear()
+    chapter["cells"][1]["source"] += f"\n{code}"
     chapter["metadata"]["gencaps"] = stamps.make(chapter, {}, "abc", "2026-11-22T12:00:00", 3.21)
     assert stamps.faults(chapter, "it") == []
-    monkeypatch.setattr(stamps, "published", lambda: "0" * 64)
-    (complaint,) = stamps.faults(chapter, "it")
-    assert "published results" in complaint
+    results[other].write_text("{ }")
+    stamps.published.cache_clear()
+    assert any("published results" in complaint for complaint in stamps.faults(chapter, "it")) == stale
+    stamps.published.cache_clear()
 
 
 def test_a_chapter_without_its_setting_cannot_be_stamped(chapter):

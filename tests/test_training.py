@@ -3,11 +3,12 @@
 import math
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 
-from gencaps_lib import training
+from gencaps_lib import results, training
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build
 from gencaps_lib.optimisers import Optimiser, ReferenceRMSprop
@@ -239,6 +240,41 @@ def test_batches_show_each_digit_its_own_range(task, digits, generator):
     assert torch.equal(batch.target, task.target(batch.images, offsets))
 
 
+def test_transforms_grow_to_each_digit_s_own_range(digits):
+    """From a quarter of it; a digit that is seen at one angle only is never seen at another."""
+    one_shot = EXPERIMENTS["rotation-one-shot"].at("smoke").task
+    steps = 40
+    trainer = Trainer(build("autoencoder", one_shot), one_shot, digits, steps, batch=400, growth=0.5)
+    widest = []
+    for step in range(steps):
+        trainer.made.fill_(step)
+        batch = trainer.draw()
+        angles = one_shot.transform.parameters(batch.code)[:, 0].rad2deg()
+        shown_once = (batch.labels == 4) | (batch.labels == 9)
+        assert torch.allclose(angles[shown_once], torch.tensor(18.0), atol=1e-3)
+        assert torch.allclose(batch.target, one_shot.target(batch.images, angles[:, None]), atol=1e-3)
+        widest.append(angles[~shown_once].abs().max().item())
+    reach = [180 * min(max(step / 39 / 0.5, 0.25), 1) for step in range(steps)]
+    assert all(0.9 * most < angle <= most + 1e-3 for angle, most in zip(widest, reach, strict=True))
+    assert widest[0] < 46
+    assert min(widest[20:]) > 170
+
+
+def test_an_experiment_lets_transforms_grow(digits, monkeypatch):
+    """What the registry says of a model reaches the batches of its run."""
+    experiment = EXPERIMENTS["rotation-one-shot"].at("smoke")
+    experiment = replace(experiment, task=replace(experiment.task, seen=((-180, 180),) * 10), steps=3)
+    assert set(experiment.growth) == {"composed-capsules", "composed-capsules-oriented"}
+    seen = []
+    draw = training.draw_batch
+    monkeypatch.setattr(training, "draw_batch", lambda *args: seen.append(draw(*args)) or seen[-1])
+    for name, most in (("composed-capsules", 46), ("composed-capsules-map", 181)):
+        seen.clear()
+        results.run(experiment, name, digits, digits.first(1), progress=False)
+        angles = experiment.task.transform.parameters(seen[0].code).rad2deg().abs()
+        assert most / 2 < angles.max() < most
+
+
 def test_a_model_may_bring_its_own_loss(task, digits):
     class Mean(torch.nn.Module):
         def __init__(self):
@@ -330,6 +366,7 @@ def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
         (lambda model, task, digits: fit(model, task, digits, 0), "steps must be"),
         (lambda model, task, digits: fit(model, task, digits, 1.5), "steps must be"),
         (lambda model, task, digits: fit(model, task, digits, 1, batch=0), "batch must be"),
+        (lambda model, task, digits: fit(model, task, digits, 1, growth=1.5), "growth must be a share"),
         (lambda model, task, digits: fit(model, task, digits.first(0), 1), "no digits"),
         (lambda model, task, digits: fit(model, task, digits, 1, capture=True), "only a step on CUDA"),
         (lambda model, task, digits: Optimiser("adamant"), "unknown optimiser"),

@@ -73,16 +73,24 @@ def experiments_of(notebook: Mapping[str, Any]) -> list[str]:
     return [name for name in EXPERIMENTS if name in words]
 
 
-def _shows_published(notebook: Mapping[str, Any]) -> bool:
-    """Whether a chapter's code reads the published results."""
+def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
+    """The experiments whose published results a chapter shows.
+
+    Those that it names, if it picks one wherever it writes ``published()[…]``; all, if it reads them in another way.
+    """
     nodes = [node for tree in trees(notebook) for node in ast.walk(tree)]
-    return any(getattr(node, "attr", getattr(node, "id", None)) in {"published", "PUBLISHED"} for node in nodes)
+    reads = [node for node in nodes if getattr(node, "attr", getattr(node, "id", None)) in {"published", "PUBLISHED"}]
+    if not reads:
+        return ()
+    picks = {id(getattr(node.value, "func", None)) for node in nodes if isinstance(node, ast.Subscript)}
+    return tuple(experiments_of(notebook) if all(id(read) in picks for read in reads) else EXPERIMENTS)
 
 
 @cache
-def published() -> str:
-    """A digest of all published results; each holds the digests of the files beside it."""
-    return _digest({str(path.relative_to(PUBLISHED)): path.read_text() for path in sorted(PUBLISHED.rglob("*.json"))})
+def published(experiments: tuple[str, ...]) -> str | None:
+    """A digest of the published results of some experiments; each result holds the digests of the files beside it."""
+    paths = [path for name in experiments for path in sorted((PUBLISHED / name).rglob("*.json"))]
+    return _digest({str(path.relative_to(PUBLISHED)): path.read_text() for path in paths}) if experiments else None
 
 
 def rehearse(experiment: Experiment, model: str) -> list[float]:
@@ -93,7 +101,16 @@ def rehearse(experiment: Experiment, model: str) -> list[float]:
     digits = load_digits("train", "embedded")
     built = experiment.build(model)
     built.prepare = lambda _: None  # a preliminary training takes longer than all the rest
-    trainer = Trainer(built, experiment.task, digits, experiment.steps, 0, experiment.optimiser(model), batch=8)
+    trainer = Trainer(
+        built,
+        experiment.task,
+        digits,
+        experiment.steps,
+        0,
+        experiment.optimiser(model),
+        batch=8,
+        growth=experiment.growth.get(model, 0.0),
+    )
     for _ in range(2):
         trainer.step()
     seen = trainer.losses[:2].tolist()
@@ -149,7 +166,7 @@ def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, 
         "code": _digest(computing(notebook)),
         "outputs": _digest(_outputs(notebook)),
         "numerics": {name: numerics(name, setting["profile"]) for name in experiments_of(notebook)},
-        "published": published() if _shows_published(notebook) else None,
+        "published": published(shown_of_published(notebook)),
         **{key: setting[key] for key in ("profile", "source", "device")},
         "versions": {**versions, "torch": setting["torch"]},
         "commit": commit,
@@ -184,6 +201,6 @@ def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
         for experiment in experiments_of(notebook)
         if not same_numerics(stamp["numerics"].get(experiment, {}), numerics(experiment, stamp["profile"]))
     ]
-    if _shows_published(notebook) and stamp["published"] != published():
+    if stamp["published"] != published(shown_of_published(notebook)):
         found.append(f"the published results that {name} shows are others today: {remedy}")
     return found
