@@ -66,6 +66,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     study.add_argument("--address", help="of the Ray cluster (default: $RAY_ADDRESS, or the one on this machine)")
     study.add_argument("--gpu", type=_positive_number, default=0.25, help="share of a GPU for a run on Ray")
     making = commands.add_parser("explorer", help="train the small models of the book's explorers, and export them")
+    making.add_argument("scenes", nargs="*", metavar="SCENE", help=f"{', '.join(scenes.SCENES)} (default: all)")
     making.add_argument("--seed", type=_seed, default=0, help="seed of weights and batches (default: 0)")
     for command, folder in ((run, "results"), (study, "results"), (making, str(scenes.FOLDER))):
         command.add_argument("--data", metavar="DIR", help="folder that holds MNIST/raw")
@@ -207,16 +208,18 @@ def _engine(study: Study, options: argparse.Namespace) -> Engine:
 
 
 def make_explorer(options: argparse.Namespace, profile: str) -> int:
-    """Train and export the models of the shift explorer; returns the exit status."""
+    """Train and export the models of explorers; returns the exit status."""
     exporting.check_packages()
-    source = scenes.shift_experiment(profile).source
-    train, test = (
-        load_digits(split, source, root=options.data, device=_usable(options.device)) for split in ("train", "test")
-    )
-    scene = exporting.make(train, test, profile, options.seed)
-    print(scene.about)
-    for path in exporting.write(scene, Path(options.out)):
-        print(f"  {path}: {path.stat().st_size:,} bytes")
+    names = options.scenes or list(scenes.SCENES)
+    for name in names:
+        source = scenes.experiment(name, profile).source
+        train, test = (
+            load_digits(split, source, root=options.data, device=_usable(options.device)) for split in ("train", "test")
+        )
+        scene = exporting.make(name, train, test, profile, options.seed)
+        print(f"{name}: {scene.about}")
+        for path in exporting.write(scene, Path(options.out)):
+            print(f"  {path}: {path.stat().st_size:,} bytes")
     return 0
 
 

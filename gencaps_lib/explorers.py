@@ -1,9 +1,9 @@
 """Pictures that answer to the reader: live on a page of the book without a kernel, and as widgets with one.
 
-`shift_explorer` and `placement_explorer` return an `Explorer`. A notebook shows it as a widget, whose questions this
-process answers. Where ``$GENCAPS_STATIC`` is set (`make chapters` sets it) it is stored as a still picture instead,
-which the page's script brings to life: a stored widget is dead on a page. `sliders` is for front ends that show no
-widgets but ipywidgets' own.
+`shift_explorer`, `rotation_explorer` and `placement_explorer` return an `Explorer`. A notebook shows it as a widget,
+whose questions this process answers. Where ``$GENCAPS_STATIC`` is set (`make chapters` sets it) it is stored as a still
+picture instead, which the page's script brings to life: a stored widget is dead on a page. `sliders` is for front ends
+that show no widgets but ipywidgets' own.
 """
 
 from __future__ import annotations
@@ -62,8 +62,30 @@ def shift_explorer(
     """
     scene = scenes.load() if scene is None else scene
     start = {"digit": digit, "sample": sample, "row": row, "column": column}
-    settings = {"view": "shift", "scene": "shift-transfer", "start": start}
-    return Explorer(settings, shift_picture(scene, **start), NOTE, scene)
+    return Explorer({"view": "shift", "scene": "shift-transfer", "start": start}, picture(scene, **start), NOTE, scene)
+
+
+def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: Scene | None = None) -> Explorer:
+    """A digit and its angle, what small composed capsules and an autoencoder draw of it, and where the capsules write.
+
+    The reader chooses the digit, turns it, changes one latent and picks a capsule out.
+
+    Parameters
+    ----------
+    digit, sample, angle : what is shown first, as in `Scene.ask`
+    scene : by default the one that is shipped with the library, which is also the one that pages show
+
+    Raises
+    ------
+    ValueError
+        As `Scene.ask`.
+    SceneError
+        As `scenes.load`.
+    """
+    name = "rotation-extrapolation"
+    scene = scenes.load(name) if scene is None else scene
+    start = {"digit": digit, "sample": sample, "angle": angle}
+    return Explorer({"view": "rotation", "scene": name, "start": start}, picture(scene, **start), NOTE, scene)
 
 
 def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int = 11) -> Explorer:
@@ -165,11 +187,11 @@ def _answer(scene: Scene, widget: DOMWidget, message: Mapping[str, object], buff
 
 
 def sliders(scene: Scene | None = None) -> DOMWidget:
-    """The controls of `shift_explorer` as ipywidgets, with the picture drawn by Python for each setting.
+    """The controls of `shift_explorer` or `rotation_explorer` as ipywidgets; Python draws the picture of each setting.
 
     Parameters
     ----------
-    scene : as in `shift_explorer`
+    scene : by default the shifts'; for rotations, ``scenes.load("rotation-extrapolation")``
 
     Raises
     ------
@@ -180,44 +202,42 @@ def sliders(scene: Scene | None = None) -> DOMWidget:
     """
     controls, display = _needed("ipywidgets"), _needed("IPython.display").display
     scene = scenes.load() if scene is None else scene
-    margin, latents = scene.task.transform.margin, len(scene.spread["capsules"])
+    latents = len(scene.spread["capsules"])
 
     def whole(name: str, low: int, high: int, value: int = 0) -> DOMWidget:
         return controls.IntSlider(value, low, high, description=name, continuous_update=False)
 
     def show(**asked: object) -> None:
-        display(shift_picture(scene, **asked))
+        display(picture(scene, **asked))
 
     capsules = [("all", None), *((str(index + 1), index) for index in range(scene.count))]
     return controls.interactive(
         show,
         digit=whole("digit", 0, 9, 4),
         sample=whole("sample", 0, scene.samples - 1),
-        row=whole("row", -margin, margin, margin - 2),
-        column=whole("column", -margin, margin, margin - 2),
-        latent=whole("latent", 0, latents - 1, scene.capsules.parents),
+        **{axis: whole(axis, low, high, 3 * high // 4) for axis, (low, high) in scene.axes.items()},
+        latent=whole("latent", 0, latents - 1, scene.parents),
         deviation=controls.FloatSlider(0, min=-3, max=3, description="change (SD)", continuous_update=False),
         capsule=controls.Dropdown(options=capsules, description="left out"),
     )
 
 
 @matplotlib.rc_context(figures.STYLE)
-def shift_picture(
+def picture(
     scene: Scene,
     digit: int = 4,
     sample: int = 0,
-    row: int = 0,
-    column: int = 0,
     latent: int = 0,
     deviation: float = 0.0,
     capsule: int | None = None,
+    **place: int,
 ) -> figures.Picture:
     """What is asked for, where the capsules write, what they draw and what the autoencoder draws.
 
     Takes the arguments of `Scene.ask`, and raises what it raises.
     """
-    answer = scene.answer(scene.ask(digit, sample, row, column, latent, deviation, capsule))
-    target = scene.target(digit, sample, row, column)
+    answer = scene.answer(scene.ask(digit, sample, latent, deviation, capsule, **place))
+    target = scene.target(digit, sample, **place)
     drawn = {name: answer[name][0, 0] for name in ("image", "autoencoder_image")}
     errors = {name: (image - target).square().mean().item() for name, image in drawn.items()}
     strengths = answer["strengths"][0]
@@ -231,11 +251,16 @@ def shift_picture(
     figures.show_pixels(capsules, drawn["image"], f"capsules: {errors['image']:.3f}")
     figures.show_pixels(autoencoder, drawn["autoencoder_image"], f"autoencoder: {errors['autoencoder_image']:.3f}")
     low, high = scene.task.seen[digit]
-    seen = all(low <= offset <= high for offset in (row, column))
+    places = [place.get(axis, 0) for axis in scene.axes]
+    seen = "" if all(low <= value <= high for value in places) else "not "
+    signed = [figures.signed(value) for value in places]
+    if len(places) == 2:
+        moved = f"shifted by {signed[0]} pixels down and {signed[1]} to the right, a shift"
+    else:
+        moved = f"turned by {signed[0]} degrees, an angle"
     centre_row, centre_column = answer["addresses"][0].mean(0).tolist()
     alt = (
-        f"A handwritten {digit}, shifted by {figures.signed(row)} pixels down and {figures.signed(column)} to the "
-        f"right, a shift that was {'' if seen else 'not '}in its training range of {low:g} to {high:g}. From left to "
+        f"A handwritten {digit}, {moved} that was {seen}in its training range of {low:g} to {high:g}. From left to "
         f"right: what is asked for; the addresses of {len(strengths)} capsules, around row {centre_row:.1f}, column "
         f"{centre_column:.1f} of the map; what the capsules draw, mean squared error {errors['image']:.3f}; what an "
         f"autoencoder of the same size draws, mean squared error {errors['autoencoder_image']:.3f}."

@@ -18,29 +18,30 @@ import torch
 from gencaps_lib import results, scenes
 from gencaps_lib.data import Digits
 from gencaps_lib.files import write_whole
-from gencaps_lib.scenes import MODELS, Pair, Scene, SceneError
+from gencaps_lib.scenes import PARTS, Pair, Scene, SceneError
 
 SAMPLES = 2  # test digits of each class
 
 
-def make(train: Digits, test: Digits, profile: str, seed: int = 0, progress: bool = True) -> Scene:
-    """Train the models of the shift explorer and put its scene together.
+def make(name: str, train: Digits, test: Digits, profile: str, seed: int = 0, progress: bool = True) -> Scene:
+    """Train the models of an explorer and put its scene together.
 
     The scene shows the first test digits of each class, whatever they look like. Its decoders have the half-precision
     weights that are saved.
 
     Parameters
     ----------
+    name : one of `scenes.SCENES`
     train, test : the digits
-    profile : of `scenes.shift_experiment`
+    profile : of the scene's experiment
     seed : of weights and batches
     progress : show a bar while training
     """
-    experiment = scenes.shift_experiment(profile)
+    experiment = scenes.experiment(name, profile)
     shown = _in_order(test.first(SAMPLES))
     decoders, latents, spread = [], {}, {}
-    for part, name in MODELS.items():
-        result, model = results.run(experiment, name, train, test.first(SAMPLES), seed, progress, partial=False)
+    for part, architecture in zip(PARTS, experiment.models, strict=True):
+        result, model = results.run(experiment, architecture, train, test.first(SAMPLES), seed, progress, partial=False)
         decoders.append(model.decoder.half().float().requires_grad_(False))
         with torch.no_grad():
             latents[part] = model.encode(shown.images)
@@ -108,16 +109,17 @@ def _halved(model: object) -> bytes:
     return model.SerializeToString()
 
 
-def script(scene: Scene, name: str) -> str:
+def script(scene: Scene) -> str:
     """The script that gives a page the scene: its plain data, and both decoders as base64 of an ONNX file."""
     model = base64.b64encode(to_onnx(scene.pair, scene.ask())).decode()
-    return f"gencapsExplorer.scenes[{json.dumps(name)}] = {json.dumps({**scene.plain(), 'model': model})};\n"
+    name = json.dumps(scene.experiment.name)
+    return f"gencapsExplorer.scenes[{name}] = {json.dumps({**scene.plain(), 'model': model})};\n"
 
 
-def write(scene: Scene, folder: Path, name: str = "shift-transfer") -> list[Path]:
+def write(scene: Scene, folder: Path) -> list[Path]:
     """Write a scene for Python, and as a script for pages; returns the paths."""
-    page, python = folder / f"{name}.js", folder / f"{name}.safetensors"
-    text = script(scene, name)
+    page, python = (folder / f"{scene.experiment.name}.{kind}" for kind in ("js", "safetensors"))
+    text = script(scene)
     scenes.save(scene, python)
     write_whole(page, text.encode())
     return [python, page]

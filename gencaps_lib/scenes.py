@@ -1,14 +1,15 @@
 """What an explorer of the book shows: two trained decoders, some test digits and their latent codes, in one file.
 
-The decoders are small, so that a page can carry them: digit capsules at the quick profile's sizes, and an autoencoder
-whose decoder has about as many parameters and an equally long code.
+The decoders are small, so that a page can carry them: capsules, and an autoencoder whose decoder has about as many
+parameters and an equally long code.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,10 +23,10 @@ from gencaps_lib.decoders import CapsuleDecoder, Decoder, DigitCapsules
 from gencaps_lib.experiments import EXPERIMENTS, Experiment
 from gencaps_lib.files import write_whole
 from gencaps_lib.routing import route_by_address
-from gencaps_lib.tasks import Task
+from gencaps_lib.tasks import Shift, Task
 
 FOLDER = Path(__file__).parent / "explorer" / "models"  # the scenes that are shipped with the library
-MODELS = MappingProxyType({"capsules": "digit-capsules", "autoencoder": "autoencoder"})  # part of a scene → model
+PARTS = ("capsules", "autoencoder")  # of a scene, in the order of its experiment's models
 
 
 class SceneError(RuntimeError):
@@ -37,8 +38,36 @@ def shift_experiment(profile: str) -> Experiment:
     experiment = EXPERIMENTS["shift-transfer"].at(profile)
     capsules = experiment.task.sizes["digit-capsules"]
     alike = {size: capsules[size] for size in ("z", "channels", "maps", "encoder")}
-    sizes = {"digit-capsules": capsules, "autoencoder": {**alike, "hidden": 78}}
-    return replace(experiment, task=replace(experiment.task, sizes=sizes), models=tuple(MODELS.values()))
+    return _with(experiment, {"digit-capsules": capsules, "autoencoder": {**alike, "hidden": 78}})
+
+
+def rotation_experiment(profile: str) -> Experiment:
+    """Rotation beyond every angle seen, with capsules whose poses compose and an autoencoder of equal size."""
+    experiment = EXPERIMENTS["rotation-extrapolation"].at(profile)
+    alike = {size: experiment.task.sizes["composed-capsules"][size] for size in ("z", "encoder")}
+    sizes = {
+        "composed-capsules": {**alike, "hidden": 256, "capsules": 128},
+        "autoencoder": {**alike, "hidden": 326, "channels": 16, "maps": 16},
+    }
+    return _with(experiment, sizes)
+
+
+def _with(experiment: Experiment, sizes: Mapping[str, Mapping[str, object]]) -> Experiment:
+    """The experiment with these models alone, of these sizes."""
+    return replace(experiment, task=replace(experiment.task, sizes=sizes), models=tuple(sizes))
+
+
+# Scene → its experiment at a profile.
+SCENES: Mapping[str, Callable[[str], Experiment]] = MappingProxyType(
+    {"shift-transfer": shift_experiment, "rotation-extrapolation": rotation_experiment}
+)
+
+
+def experiment(name: str, profile: str) -> Experiment:
+    """A scene's experiment at a profile, with its two models; a ValueError for an unknown scene."""
+    if name not in SCENES:
+        raise ValueError(f"unknown scene {name!r}: choose one of {', '.join(SCENES)}")
+    return SCENES[name](profile)
 
 
 class Pair(nn.Module):
@@ -104,14 +133,28 @@ class Scene:
         return self.experiment.task
 
     @property
-    def capsules(self) -> DigitCapsules:
+    def capsules(self) -> CapsuleDecoder:
         """The capsules' decoder."""
         return self.pair.capsules
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many capsules there are."""
-        return self.capsules.parts.weight.shape[1]
+        code = self.task.code(torch.zeros(1, self.task.transform.dimensions))
+        return self.capsules.write(self.latents["capsules"][:1], code)[0].shape[1]
+
+    @property
+    def parents(self) -> int:
+        """How many of the capsules' first latents say which primary capsule is active."""
+        return self.capsules.parents if isinstance(self.capsules, DigitCapsules) else 0
+
+    @property
+    def axes(self) -> dict[str, tuple[int, int]]:
+        """What a reader sets of the transform, by name, from … to: whole pixels of a shift, degrees of a rotation."""
+        transform = self.task.transform
+        if isinstance(transform, Shift):
+            return dict.fromkeys(("row", "column"), (-transform.margin, transform.margin))
+        return {"angle": (-180, 180)}
 
     @property
     def samples(self) -> int:
@@ -123,15 +166,18 @@ class Scene:
         place = digit * self.samples + sample
         return slice(place, place + 1)
 
+    def _values(self, place: Mapping[str, int]) -> Tensor:
+        """The transform's values (1, dimensions) of a place."""
+        return torch.tensor([[place.get(axis, 0) for axis in self.axes]])
+
     def ask(
         self,
         digit: int = 4,
         sample: int = 0,
-        row: int = 0,
-        column: int = 0,
         latent: int = 0,
         deviation: float = 0.0,
         capsule: int | None = None,
+        **place: int,
     ) -> dict[str, Tensor]:
         """The inputs of `pair` for what a reader asks.
 
@@ -139,22 +185,25 @@ class Scene:
         ----------
         digit : 0 … 9
         sample : which of the digit's images, from 0
-        row, column : shift down and right, in pixels, at most the margin of the task
         latent : index of the latent that is changed
         deviation : by how many of its standard deviations
         capsule : index of the capsule that is left out, if any
+        place : on each of the `axes`, 0 if left out: ``row`` and ``column``, a shift down and right in pixels, or
+            ``angle``, counter-clockwise in degrees
 
         Raises
         ------
+        TypeError
+            A place on another axis.
         ValueError
             Something that the scene does not have.
         """
-        margin = self.task.transform.margin
+        for axis in place.keys() - self.axes.keys():
+            raise TypeError(f"this scene has no {axis}: it has {' and '.join(self.axes)}")
         allowed = {
             "digit": (digit, 0, 9),
             "sample": (sample, 0, self.samples - 1),
-            "row": (row, -margin, margin),
-            "column": (column, -margin, margin),
+            **{axis: (place.get(axis, 0), *reach) for axis, reach in self.axes.items()},
             "latent": (latent, 0, len(self.spread["capsules"]) - 1),
             "capsule": (0 if capsule is None else capsule, 0, self.count - 1),
         }
@@ -168,7 +217,7 @@ class Scene:
         latents = {part: codes[chosen].clone() for part, codes in self.latents.items()}
         for part, codes in latents.items():
             codes[0, latent] += deviation * self.spread[part][latent]
-        code = self.task.code(torch.tensor([[row, column]]))
+        code = self.task.code(self._values(place))
         return {**{f"{part}_latent": codes for part, codes in latents.items()}, "code": code, "mask": mask}
 
     @torch.no_grad()
@@ -176,17 +225,18 @@ class Scene:
         """What `pair` makes of inputs, by name."""
         return dict(zip(Pair.outputs, self.pair(*(inputs[name] for name in Pair.inputs)), strict=True))
 
-    def target(self, digit: int, sample: int, row: int, column: int) -> Tensor:
-        """The shifted digit (side, side) that is asked for."""
-        return self.task.target(self.digits.images[self._chosen(digit, sample)], torch.tensor([[row, column]]))[0, 0]
+    def target(self, digit: int, sample: int, **place: int) -> Tensor:
+        """The transformed digit (side, side) that is asked for."""
+        return self.task.target(self.digits.images[self._chosen(digit, sample)], self._values(place))[0, 0]
 
     def plain(self) -> dict[str, object]:
         """What a page or a widget needs besides the decoders, as plain data."""
         return {
-            "margin": self.task.transform.margin,
+            "side": self.task.transform.side,
+            "axes": {axis: list(reach) for axis, reach in self.axes.items()},
             "size": self.capsules.size,
             "capsules": self.count,
-            "parents": self.capsules.parents,
+            "parents": self.parents,
             "seen": [list(limits) for limits in self.task.seen],
             "images": [base64.b64encode(_levels(image).numpy().tobytes()).decode() for image in self.digits.images],
             "latents": {part: [_rounded(code) for code in codes] for part, codes in self.latents.items()},
@@ -214,27 +264,34 @@ def save(scene: Scene, path: Path) -> None:
     write_whole(path, safetensors.torch.save({**weights, **codes, **spreads, **digits}, told))
 
 
-def load(path: Path | None = None) -> Scene:
-    """Read a scene, by default the one that is shipped with the library.
+def load(name: str = "shift-transfer", folder: Path | None = None) -> Scene:
+    """Read a scene.
+
+    Parameters
+    ----------
+    name : one of `SCENES`
+    folder : where it lies, by default with the library
 
     Raises
     ------
+    ValueError
+        An unknown name.
     SceneError
         It is not there, damaged, or of other decoders than today's.
     """
-    path = FOLDER / "shift-transfer.safetensors" if path is None else path
+    path = (FOLDER if folder is None else folder) / f"{name}.safetensors"
     remedy = f"make it with `python -m gencaps_lib explorer --out {path.parent}`"
     try:
         with safetensors.safe_open(path, "pt") as file:
             told = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        experiment = shift_experiment(told["profile"])
-        pair = Pair(*(experiment.build(model).decoder for model in MODELS.values())).eval()
+        trained_in = experiment(name, told["profile"])
+        pair = Pair(*(trained_in.build(model).decoder for model in trained_in.models)).eval()
         pair.load_state_dict({name: tensors[name] for name in pair.state_dict()})
         digits = Digits(tensors["images"].float() / 127.5 - 1, tensors["labels"], told["source"])
-        latents, spread = ({part: tensors[f"{kind}.{part}"] for part in MODELS} for kind in ("latents", "spread"))
+        latents, spread = ({part: tensors[f"{kind}.{part}"] for part in PARTS} for kind in ("latents", "spread"))
     except FileNotFoundError:
         raise SceneError(f"{path} is not there: {remedy}") from None
     except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise SceneError(f"{path} cannot be read ({str(error).splitlines()[0]}): {remedy}") from None
-    return Scene(experiment, pair, digits, latents, spread, told["about"])
+    return Scene(trained_in, pair, digits, latents, spread, told["about"])

@@ -84,7 +84,7 @@ QUICK = {
     # By the training loss of the learned generator on rotation extrapolation, and on rotation and shift at once, where
     # one of two seeds never left the blank image at 8e-3: the best of three, at 420 steps.
     **{name: adam(4e-3) for name in _COMPOSED_MODELS},
-    # On the same task, after a trial of the first steps at one rate each.
+    # On the same task, the best of three likewise.
     "autoencoder-warp": adam(4e-3),
     "coordinate-decoder": adam(4e-3),
     "spatial-broadcast": adam(2e-3),

@@ -84,6 +84,7 @@ const gencapsExplorer = (() => {
   const signed = (value) => (value > 0 ? `+${value}` : `${value}`.replace("-", "−"));
   const bounded = (value, low, high) => Math.min(Math.max(value, low), high);
   const mix = (from, to, share) => from.map((value, index) => value + share * (to[index] - value));
+  const RADIANS = Math.PI / 180;
   const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
   // ---- What is computed here
@@ -99,16 +100,34 @@ const gencapsExplorer = (() => {
     return map;
   }
 
+  const SIDE = 28; // of a digit's image, in pixels
+
   // A digit (28×28 bytes) shifted on its canvas, in [−1, 1].
-  function shifted(digit, row, column, margin) {
-    const side = 28 + 2 * margin;
+  function shifted(digit, row, column, side) {
+    const margin = (side - SIDE) / 2;
     const image = new Float32Array(side * side).fill(-1);
     digit.forEach((level, place) => {
-      const i = Math.floor(place / 28) + margin + row;
-      const j = (place % 28) + margin + column;
+      const i = Math.floor(place / SIDE) + margin + row;
+      const j = (place % SIDE) + margin + column;
       image[i * side + j] = level / 127.5 - 1;
     });
     return image;
+  }
+
+  // A digit (28×28 bytes) turned counter-clockwise, in [−1, 1], as gencaps_lib.transforms.rotate.
+  function rotated(digit, degrees) {
+    const [cos, sin] = [Math.cos(degrees * RADIANS), Math.sin(degrees * RADIANS)];
+    const at = (i, j) => digit[bounded(i, 0, SIDE - 1) * SIDE + bounded(j, 0, SIDE - 1)] / 127.5 - 1;
+    const inside = (place) => place >= 0 && place < SIDE;
+    return Float32Array.from({ length: SIDE * SIDE }, (_, place) => {
+      const [y, x] = [Math.floor(place / SIDE), place % SIDE].map((index) => index + 0.5 - SIDE / 2);
+      const [row, column] = [sin * x + cos * y + SIDE / 2, cos * x - sin * y + SIDE / 2];
+      if (!inside(row) || !inside(column)) return -1;
+      const [top, left] = [Math.floor(row - 0.5), Math.floor(column - 0.5)];
+      const [down, right] = [row - 0.5 - top, column - 0.5 - left];
+      const [upper, lower] = [top, top + 1].map((i) => at(i, left) + right * (at(i, left + 1) - at(i, left)));
+      return upper + down * (lower - upper);
+    });
   }
 
   function meanSquaredError(image, target) {
@@ -186,24 +205,53 @@ const gencapsExplorer = (() => {
 
   // ---- Views. Each fills `root`, and returns what tests and the page need: what is shown, and how to ask for it.
 
-  // A digit, its shift and one latent; what capsules and an autoencoder draw of it.
-  async function shiftView(root, scene, paint) {
+  // What a reader does to a digit: the sliders of its axes, the decoders' code, the image that is asked for, and where
+  // dragging it from (x, y) by (right, down), from the canvas's middle, takes it.
+  const SHIFT = {
+    noun: "shift",
+    done: "shifted",
+    start: { row: 6, column: 6 },
+    labels: { row: "Shift down", column: "Shift right" },
+    text: signed,
+    where: ({ row, column }) => `${signed(row)} down, ${signed(column)} right`,
+    code: ({ row, column }, { axes }) => [row / axes.row[1], column / axes.column[1]],
+    target: (digit, { row, column }, { side }) => shifted(digit, row, column, side),
+    drag: ({ row, column }, [x, y], [endX, endY]) => ({ row: row + Math.round(endY - y), column: column + Math.round(endX - x) }),
+  };
+  const ROTATION = {
+    noun: "angle",
+    done: "turned",
+    start: { angle: 150 },
+    labels: { angle: "Angle" },
+    text: (value) => `${signed(value)}°`,
+    where: ({ angle }) => `${signed(angle)}°`,
+    code: ({ angle }) => [Math.cos(angle * RADIANS), Math.sin(angle * RADIANS)],
+    target: (digit, { angle }) => rotated(digit, angle),
+    drag({ angle }, from, to) {
+      const [start, end] = [from, to].map(([x, y]) => Math.atan2(-y, x) / RADIANS);
+      return { angle: (((Math.round(angle + end - start) + 180) % 360) + 360) % 360 - 180 };
+    },
+  };
+
+  // A digit, what is done to it, and one latent; what capsules and an autoencoder draw of it.
+  async function drawingView(root, scene, paint, transform) {
     const images = scene.images.map(bytesOf);
     const samples = images.length / 10;
-    const [low, high] = [-scene.margin, scene.margin];
-    const state = { digit: 4, sample: 0, row: 6, column: 6, latent: scene.parents, deviation: 0, capsule: -1, ...scene.start };
-    const side = 28 + 2 * scene.margin;
+    const { side, axes } = scene;
+    const state = { digit: 4, sample: 0, ...transform.start, latent: scene.parents, deviation: 0, capsule: -1, ...scene.start };
     let shown;
 
     const count = (many, text) => Array.from({ length: many }, (_, index) => [index, text(index)]);
-    const latentName = (index) => `${index + 1} (${index < scene.parents ? "which primary capsule" : "pose"})`;
+    const kindOf = (index) => (index < scene.parents ? " (which primary capsule)" : " (pose)");
+    const latentName = (index) => `${index + 1}${scene.parents ? kindOf(index) : ""}`;
     const set = (name) => (value) => ask({ [name]: value });
-    const reach = [low, high, 1];
+    const places = Object.entries(axes).map(([axis, reach]) => [
+      axis, slider(transform.labels[axis], [...reach, 1], state[axis], set(axis), transform.text),
+    ]);
     const controls = {
       digit: choice("Digit", count(10, String), state.digit, set("digit")),
       sample: choice("Written by", count(samples, (index) => `hand ${index + 1}`), state.sample, set("sample")),
-      row: slider("Shift down", reach, state.row, set("row")),
-      column: slider("Shift right", reach, state.column, set("column")),
+      ...Object.fromEntries(places),
       latent: choice("Latent", count(scene.spread.capsules.length, latentName), state.latent, set("latent")),
       deviation: slider("Change it by", [-3, 3, 0.1], 0, set("deviation"), (value) => `${signed(value)} SD`),
       capsule: choice(
@@ -235,7 +283,7 @@ const gencapsExplorer = (() => {
       const feeds = {
         capsules_latent: latentOf("capsules"),
         autoencoder_latent: latentOf("autoencoder"),
-        code: { dims: [1, 2], data: Float32Array.of(state.row / scene.margin, state.column / scene.margin) },
+        code: { dims: [1, 2], data: Float32Array.from(transform.code(state, scene)) },
         mask: { dims: [1, scene.capsules], data: mask },
       };
       const capsule = state.capsule;
@@ -249,32 +297,30 @@ const gencapsExplorer = (() => {
     }
 
     function draw({ image, without, addresses, strengths, autoencoder_image: other, asked }) {
-      const { digit, sample, row, column, capsule } = asked;
-      const target = shifted(images[digit * samples + sample], row, column, scene.margin);
-      const places = Array.from(strengths, (_, index) => [addresses[2 * index], addresses[2 * index + 1]]);
+      const { digit, sample, capsule } = asked;
+      const target = transform.target(images[digit * samples + sample], asked, scene);
+      const dots = Array.from(strengths, (_, index) => [addresses[2 * index], addresses[2 * index + 1]]);
       const [error, otherError] = [image, other].map((each) => meanSquaredError(each, target).toFixed(3));
       const [from, to] = scene.seen[digit];
-      const seen = [row, column].every((offset) => from <= offset && offset <= to);
+      const seen = Object.keys(axes).every((axis) => from <= asked[axis] && asked[axis] <= to);
       drawImage(panels.target, target);
-      drawDots(panels.dots, places, strengths, scene.size, capsule);
+      drawDots(panels.dots, dots, strengths, scene.size, capsule);
       drawImage(panels.image, image, without);
       drawImage(panels.autoencoder, other);
-      const where = `${signed(row)} down, ${signed(column)} right`;
-      panels.target.say("Asked for; drag it", `The ${digit} that is asked for, shifted ${where}.`);
-      const centre = [0, 1].map((axis) => places.reduce((sum, place) => sum + place[axis], 0) / places.length);
+      panels.target.say("Asked for; drag it", `The ${digit} that is asked for, ${transform.done} ${transform.where(asked)}.`);
+      const centre = [0, 1].map((axis) => dots.reduce((sum, place) => sum + place[axis], 0) / dots.length);
       panels.dots.say(
         "Where capsules write; pick one",
-        `Addresses of ${places.length} capsules on the map; their mean is row ${centre[0].toFixed(1)}, ` +
+        `Addresses of ${dots.length} capsules on the map; their mean is row ${centre[0].toFixed(1)}, ` +
           `column ${centre[1].toFixed(1)}.` +
-          (capsule < 0 ? "" : ` Capsule ${capsule + 1} is at row ${places[capsule][0].toFixed(1)}, column ${places[capsule][1].toFixed(1)}.`),
+          (capsule < 0 ? "" : ` Capsule ${capsule + 1} is at row ${dots[capsule][0].toFixed(1)}, column ${dots[capsule][1].toFixed(1)}.`),
       );
       panels.image.say(`Capsules: error ${error}`, `What the capsules draw; mean squared error ${error}.`);
       panels.autoencoder.say(`Autoencoder: error ${otherError}`, `What the autoencoder draws; mean squared error ${otherError}.`);
-      controls.row.mark(from, to);
-      controls.column.mark(from, to);
+      for (const [, control] of places) control.mark(from, to);
       words.textContent =
-        `In training every '${digit}' was shifted by ${signed(from)} to ${signed(to)} (the bar under the sliders): ` +
-        `this shift is ${seen ? "among them" : "not"}.` +
+        `In training every '${digit}' was ${transform.done} by ${transform.text(from)} to ${transform.text(to)} ` +
+        `(the bar under the slider${places.length > 1 ? "s" : ""}): this ${transform.noun} is ${seen ? "among them" : "not"}.` +
         (capsule < 0 ? "" : ` Without capsule ${capsule + 1}, the orange ink would be missing, and the blue be there.`);
     }
 
@@ -304,16 +350,17 @@ const gencapsExplorer = (() => {
 
     let start;
     onDrag(panels.target.canvas, (x, y, first) => {
-      if (first) start = { x, y, row: state.row, column: state.column };
-      const row = bounded(start.row + Math.round(y - start.y), low, high);
-      const column = bounded(start.column + Math.round(x - start.x), low, high);
-      if (row !== state.row || column !== state.column) ask({ row, column });
+      const pointer = [x - side / 2, y - side / 2];
+      if (first) start = { pointer, ...state };
+      const dragged = Object.entries(transform.drag(start, start.pointer, pointer));
+      const change = Object.fromEntries(dragged.map(([axis, value]) => [axis, bounded(value, ...axes[axis])]));
+      if (Object.keys(change).some((axis) => change[axis] !== state[axis])) ask(change);
     });
     panels.dots.canvas.classList.add("gencaps-pick");
     panels.dots.canvas.addEventListener("click", ({ offsetX, offsetY, target }) => {
       const scale = scaleOf(target, scene.size, AROUND) * (target.clientWidth / target.width);
-      const places = Array.from(shown.strengths, (_, index) => [shown.addresses[2 * index], shown.addresses[2 * index + 1]]);
-      const capsule = nearest(places, offsetY / scale - AROUND, offsetX / scale - AROUND);
+      const dots = Array.from(shown.strengths, (_, index) => [shown.addresses[2 * index], shown.addresses[2 * index + 1]]);
+      const capsule = nearest(dots, offsetY / scale - AROUND, offsetX / scale - AROUND);
       ask({ capsule: capsule === state.capsule ? -1 : capsule });
     });
 
@@ -378,7 +425,11 @@ const gencapsExplorer = (() => {
     return { ask, choose, shown: () => map };
   }
 
-  const VIEWS = { shift: shiftView, placement: placementView };
+  const VIEWS = {
+    shift: (root, scene, paint) => drawingView(root, scene, paint, SHIFT),
+    rotation: (root, scene, paint) => drawingView(root, scene, paint, ROTATION),
+    placement: placementView,
+  };
 
   // ---- On a page: models run in the browser
 
@@ -481,5 +532,5 @@ const gencapsExplorer = (() => {
     el.live = await VIEWS[settings.view](root, settings, inKernel(model, settings));
   }
 
-  return { render, route, scenes };
+  return { render, route, rotated, scenes };
 })();
