@@ -177,6 +177,8 @@ def _rotation_experiments() -> list[Experiment]:
                 "continuous-capsules": {"z": 20, **_MANY_MAPS},
                 "digit-capsules": {"z": 20},
                 **_composed(**_RELU),
+                # All angles from the first step on: what seeing small ones first is worth.
+                "composed-capsules-at-once": {"architecture": "composed-capsules", "z": 32},
                 **BASELINES,
             },
             exceptions={4: (18, 18), 9: (18, 18)},

@@ -132,7 +132,7 @@ def at_all_profiles(
     model or else by architecture, are the quick profile's; `growth` is that of all profiles.
     """
     small = full if small is None else replace(small, sizes=full.sizes)
-    own = {name: optimiser for name, optimiser in FULL.items() if name in full.sizes}
+    own = {model: FULL[_architecture(full, model)] for model in full.sizes if _architecture(full, model) in FULL}
     grown = {name: share for name, share in growth.items() if name in full.sizes}
     reference = Experiment(
         task=full, title=title, figures=figures, models=tuple(full.sizes), optimisers=own, growth=grown

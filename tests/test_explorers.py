@@ -21,22 +21,35 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = Path(__file__).parent / "browser" / "node_modules"
 NETWORK = re.compile(r"https://cdn\.jsdelivr\.net/npm/([\w-]+)@([\d.]+)/([\w./-]+)")
 PHONE = {"width": 375, "height": 800}
-LAPTOP = {"width": 1280, "height": 2000}  # high enough to see both explorers
+LAPTOP = {"width": 1280, "height": 3000}  # high enough to see all explorers
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+EXPLORERS = (explorers.shift_explorer, explorers.placement_explorer, explorers.rotation_explorer)
 START = {"digit": 4, "sample": 0, "row": 6, "column": 6, "latent": 10, "deviation": 0}
+TURN = {"digit": 4, "sample": 0, "angle": 150, "latent": 0, "deviation": 0}
 QUESTIONS = [
     {},
     {"digit": 4, "row": 8, "column": -8},
     {"digit": 9, "sample": 1, "row": -7, "column": 3, "latent": 0, "deviation": 2.5},
     {"digit": 0, "row": 1, "column": -2, "latent": 19, "deviation": -3},
 ]
+TURNS = [
+    {},
+    {"digit": 6, "sample": 1, "angle": -90, "latent": 31, "deviation": 2},
+    {"digit": 4, "angle": 180, "latent": 3, "deviation": -1.5},
+]
 HOST = "document.querySelector('.gencaps-explorer')"
+TURNED = "document.querySelectorAll('.gencaps-explorer')[2]"
 ALL_ALIVE = "[...document.querySelectorAll('.gencaps-explorer')].every(host => host.live)"
 
 
 @pytest.fixture(scope="module")
 def scene():
     return scenes.load()
+
+
+@pytest.fixture(scope="module")
+def turning():
+    return scenes.load("rotation-extrapolation")
 
 
 def page_of(folder, *made, above="0"):
@@ -88,10 +101,10 @@ def context(browser):
 
 @pytest.fixture(scope="module")
 def awake(browser, tmp_path_factory):
-    """A page with both explorers, alive."""
+    """A page with all explorers, alive."""
     folder = tmp_path_factory.mktemp("page") / "book"
     context = browser.new_context(viewport=LAPTOP)
-    page, _ = opened(context, page_of(folder, explorers.shift_explorer(), explorers.placement_explorer()))
+    page, _ = opened(context, page_of(folder, *(make() for make in EXPLORERS)))
     page.wait_for_function(ALL_ALIVE)
     yield page
     context.close()
@@ -99,18 +112,20 @@ def awake(browser, tmp_path_factory):
 
 @pytest.fixture
 def live(awake):
-    """The page with both explorers, as it was at first."""
+    """The page with all explorers, as it was at first."""
     awake.set_viewport_size(LAPTOP)
     shown(awake, {**START, "capsule": -1})
+    shown(awake, {**TURN, "capsule": -1}, TURNED)
     return awake
 
 
-def shown(page, question):
+def shown(page, question, host=HOST):
     """What an explorer shows when it is asked."""
     return page.evaluate(
         f"""async question => {{
-            await {HOST}.live.ask(question);
-            const {{ asked, ...shown }} = {HOST}.live.shown();
+            const {{ live }} = {host};
+            await live.ask(question);
+            const {{ asked, ...shown }} = live.shown();
             return Object.fromEntries(Object.entries(shown).map(([name, values]) => [name, Array.from(values)]));
         }}""",
         question,
@@ -127,6 +142,38 @@ def test_the_browser_draws_what_pytorch_draws(live, scene, question):
     answer = scene.answer(scene.ask(**{**START, **question}))
     for name in Pair.outputs:
         assert close(found[name], answer[name]), name
+
+
+@pytest.mark.parametrize("question", TURNS, ids=str)
+def test_the_browser_turns_what_pytorch_turns(live, turning, question):
+    found = shown(live, question, TURNED)
+    answer = turning.answer(turning.ask(**{**TURN, **question}))
+    for name in Pair.outputs:
+        assert close(found[name], answer[name]), name
+
+
+@pytest.mark.parametrize("angle", [0, 17, 90, -133, 180])
+def test_the_browser_turns_a_digit_as_the_library(live, turning, angle):
+    settings = turning.plain()
+    turned = live.evaluate(
+        "([text, angle]) => "
+        "Array.from(gencapsExplorer.rotated(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)), angle))",
+        [settings["images"][8], angle],
+    )
+    assert close(turned, turning.target(4, 0, angle=angle))
+
+
+def test_dragging_the_digit_around_turns_it(live):
+    canvas = live.get_by_role("img", name="The 4 that is asked for, turned +150°").bounding_box()
+    x, y = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
+    arm = canvas["width"] / 3
+    live.mouse.move(x + arm, y)
+    live.mouse.down()
+    live.mouse.move(x, y - arm)  # a quarter of a turn, counter-clockwise: 240°, which is −120°
+    live.mouse.up()
+    live.wait_for_function(f"{TURNED}.live.shown().asked.angle === -120")
+    words = live.locator(".gencaps-words").nth(2).text_content()
+    assert "every '4' was turned by −90° to +90° (the bar under the slider): this angle is not." in words
 
 
 def test_the_browser_leaves_out_the_capsule_that_is_picked(live, scene):
@@ -146,7 +193,7 @@ def test_the_controls_ask(live, scene):
     found = shown(live, {})
     answer = scene.answer(scene.ask(**{**START, "digit": 9, "row": 5, "deviation": 1.0}))
     assert close(found["image"], answer["image"])
-    error = (answer["image"][0, 0] - scene.target(9, 0, 5, 6)).square().mean().item()
+    error = (answer["image"][0, 0] - scene.target(9, 0, row=5, column=6)).square().mean().item()
     assert live.get_by_role("img", name="What the capsules draw").get_attribute("aria-label") == (
         f"What the capsules draw; mean squared error {error:.3f}."
     )
@@ -249,10 +296,10 @@ def test_a_runtime_that_was_tampered_with_is_refused(context, tmp_path):
 
 
 def test_without_scripts_the_picture_is_there(browser, tmp_path):
-    path = page_of(tmp_path / "book", explorers.shift_explorer(), explorers.placement_explorer())
+    path = page_of(tmp_path / "book", *(make() for make in EXPLORERS))
     context = browser.new_context(java_script_enabled=False)
     page, _ = opened(context, path)
-    assert page.locator("img").count() == 2
+    assert page.locator("img").count() == len(EXPLORERS)
     assert "A still picture" in page.locator(".gencaps-note").first.text_content()
     context.close()
 
@@ -318,7 +365,7 @@ def test_a_question_that_cannot_be_answered_is_said_to_the_widget(scene):
     assert buffers is None
 
 
-@pytest.mark.parametrize("make", [explorers.shift_explorer, explorers.placement_explorer])
+@pytest.mark.parametrize("make", EXPLORERS)
 def test_a_stored_output_is_a_still_and_no_widget(make, monkeypatch):
     monkeypatch.setenv(explorers.STATIC, "1")
     bundle, _ = format_display_data(make())
@@ -327,7 +374,7 @@ def test_a_stored_output_is_a_still_and_no_widget(make, monkeypatch):
     assert "<script" not in bundle["text/html"]
 
 
-@pytest.mark.parametrize("make", [explorers.shift_explorer, explorers.placement_explorer])
+@pytest.mark.parametrize("make", EXPLORERS)
 def test_a_notebook_shows_a_widget(make, monkeypatch):
     monkeypatch.delenv(explorers.STATIC, raising=False)
     bundle, _ = format_display_data(make())
@@ -353,6 +400,8 @@ def test_a_missing_scene_says_how_to_make_it(monkeypatch, tmp_path):
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="digit must be a whole number from 0 to 9; got 11"):
         explorers.shift_explorer(digit=11)
+    with pytest.raises(ValueError, match="angle must be a whole number from -180 to 180; got 200"):
+        explorers.rotation_explorer(angle=200)
     with pytest.raises(ValueError, match=r"capsules must be \(row, column, activation\)"):
         explorers.placement_explorer([(1.0, 2.0)])
 
@@ -369,3 +418,13 @@ def test_sliders_draw_what_they_are_set_to(monkeypatch):
     assert drawn[-1].alt.startswith(
         "A handwritten 7, shifted by -5 pixels down and +6 to the right, a shift that was in"
     )
+
+
+def test_sliders_turn(monkeypatch, turning):
+    drawn = []
+    monkeypatch.setattr("IPython.display.display", drawn.append)
+    panel = explorers.sliders(turning)
+    controls = {each.description: each for each in panel.children if hasattr(each, "description")}
+    controls["angle"].value = -120
+    panel.update()
+    assert drawn[-1].alt.startswith("A handwritten 4, turned by -120 degrees, an angle that was not in its training")
