@@ -1,5 +1,7 @@
 """Routing by address: against naive loops, against bilinear sampling, and its gradients."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -58,11 +60,31 @@ def test_far_outside_writes_nothing_and_has_no_gradient():
     assert (addresses.grad == 0).all()
 
 
+@pytest.mark.equation("eq-adjoint")
+def test_writing_and_then_comparing_is_reading_and_then_comparing_in_loops(generator):
+    """⟨route(a), m⟩ = ⟨a, sample(m)⟩, a number at a time: to read is to mix the four cells around by their nearness."""
+    addresses = torch.rand(1, 5, 2, generator=generator, dtype=torch.float64) * (SIZE + 2) - 1.5
+    activations = torch.randn(1, 5, 2, generator=generator, dtype=torch.float64)
+    maps = torch.randn(1, 2, SIZE, SIZE, generator=generator, dtype=torch.float64)
+    read = 0.0
+    for n, (row, column) in enumerate(addresses[0].tolist()):
+        top, left = math.floor(row), math.floor(column)
+        down, right = row - top, column - left
+        corners = [(0, 0, (1 - down) * (1 - right)), (0, 1, (1 - down) * right)]
+        corners += [(1, 0, down * (1 - right)), (1, 1, down * right)]
+        for below, beside, share in corners:
+            i, j = top + below, left + beside
+            if 0 <= i < SIZE and 0 <= j < SIZE:
+                for c in range(2):
+                    read += activations[0, n, c].item() * share * maps[0, c, i, j].item()
+    written = (route_by_address(addresses, activations, SIZE) * maps).sum().item()
+    assert written == pytest.approx(read, abs=1e-12)
+
+
 @given(
     st.lists(st.tuples(*[st.floats(-3, SIZE + 2, allow_subnormal=False)] * 2, st.floats(-2, 2)), min_size=1, max_size=6)
 )
 @settings(max_examples=50, deadline=None)
-@pytest.mark.equation("eq-adjoint")
 def test_is_the_adjoint_of_bilinear_sampling(capsules):
     """⟨route(a), m⟩ = ⟨a, sample(m)⟩ for every map m."""
     values = torch.tensor([capsules], dtype=torch.float64)  # (1,N,3)
