@@ -93,15 +93,20 @@ def to_onnx(pair: Pair, inputs: dict[str, torch.Tensor]) -> bytes:
 
 
 def _halved(model: object) -> bytes:
-    """An ONNX model whose large weights are stored in half precision, and cast when it is loaded."""
+    """An ONNX model whose large weights are stored in half precision, and cast when it is loaded.
+
+    What the exporter computed from weights, such as kernels, is not rounded.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)
-        if values.dtype == np.float32 and values.size > 64:
-            name = weight.name
-            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        if values.dtype != np.float32 or values.size <= 64:
+            continue
+        halves, name = values.astype(np.float16), weight.name
+        if np.array_equal(halves.astype(np.float32), values):
+            weight.CopyFrom(numpy_helper.from_array(halves, f"{name}.half"))
             casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]  # in the order in which they are computed
     del model.graph.node[:]

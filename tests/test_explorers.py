@@ -186,24 +186,25 @@ def test_the_browser_leaves_out_the_capsule_that_is_picked(live, scene):
 
 
 def test_the_controls_ask(live, scene):
-    live.get_by_label("Digit").first.select_option("9")
-    live.get_by_label("Shift down").press("ArrowLeft")
-    live.get_by_label("Change it by").fill("1")
+    explorer = live.locator(".gencaps-explorer").first
+    explorer.get_by_label("Digit").select_option("9")
+    explorer.get_by_label("Shift down").press("ArrowLeft")
+    explorer.get_by_label("Change it by").fill("1")
     live.wait_for_function(f"{HOST}.live.shown().asked.deviation === 1")
     found = shown(live, {})
     answer = scene.answer(scene.ask(**{**START, "digit": 9, "row": 5, "deviation": 1.0}))
     assert close(found["image"], answer["image"])
     error = (answer["image"][0, 0] - scene.target(9, 0, row=5, column=6)).square().mean().item()
-    assert live.get_by_role("img", name="What the capsules draw").get_attribute("aria-label") == (
+    assert explorer.get_by_role("img", name="What the capsules draw").get_attribute("aria-label") == (
         f"What the capsules draw; mean squared error {error:.3f}."
     )
-    words = live.locator(".gencaps-words").first.text_content()
+    words = explorer.locator(".gencaps-words").text_content()
     assert "every '9' was shifted by −2 to +2" in words
     assert words.endswith("this shift is not.")
 
 
 def test_dragging_the_digit_shifts_it(live):
-    canvas = live.get_by_role("img", name="The 4 that is asked for").bounding_box()
+    canvas = live.get_by_role("img", name="The 4 that is asked for, shifted").bounding_box()
     pixel = canvas["width"] / 44
     x, y = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
     live.mouse.move(x, y)
@@ -217,7 +218,7 @@ def test_a_click_on_a_dot_picks_its_capsule(live, scene):
     places = scene.answer(scene.ask(**START))["addresses"][0]
     # One that no other covers.
     apart = torch.cdist(places, places).fill_diagonal_(torch.inf).min(1).values.argmax().item()
-    canvas = live.get_by_role("img", name="Addresses of").bounding_box()
+    canvas = live.get_by_role("img", name="Addresses of 40 capsules").bounding_box()
     cell = canvas["width"] / (scene.capsules.size - 1 + 4)
     row, column = places[apart].tolist()
     live.mouse.click(canvas["x"] + (column + 2) * cell, canvas["y"] + (row + 2) * cell)

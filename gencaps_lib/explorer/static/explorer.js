@@ -225,7 +225,10 @@ const gencapsExplorer = (() => {
     labels: { angle: "Angle" },
     text: (value) => `${signed(value)}°`,
     where: ({ angle }) => `${signed(angle)}°`,
-    code: ({ angle }) => [Math.cos(angle * RADIANS), Math.sin(angle * RADIANS)],
+    code({ angle }) {
+      const radians = Math.fround(angle * RADIANS); // as PyTorch: in single precision, half a turn is a little more
+      return [Math.cos(radians), Math.sin(radians)];
+    },
     target: (digit, { angle }) => rotated(digit, angle),
     drag({ angle }, from, to) {
       const [start, end] = [from, to].map(([x, y]) => Math.atan2(-y, x) / RADIANS);
