@@ -29,6 +29,7 @@ from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.port import Port
 from gencaps_lib.results import ResultError, machine
+from gencaps_lib.stacked import Stack
 from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 
 MODELS = ("autoencoder", "continuous-capsules")
@@ -49,6 +50,7 @@ class Candidate:
     channels_last : the memory format of the model, otherwise contiguous
     captured : as a CUDA graph
     bf16 : the model under autocast to bfloat16, which `fit` does not use: it changes results
+    seeds : as many models in one step, with a batch for each, see `stacked.Stack`; its time is that of one of them
     """
 
     name: str
@@ -57,10 +59,11 @@ class Candidate:
     channels_last: bool = False
     captured: bool = False
     bf16: bool = False
+    seeds: int = 1
 
 
 def candidates(device: str) -> dict[str, Candidate]:
-    """What is measured on a device, by name; the one before the last two is how the library trains there."""
+    """What is measured on a device, by name; the one before the last three is how the library trains there."""
     fused = Candidate("+ fused optimiser", optimiser=FUSED)
     ours = [fused, replace(fused, name="+ channels-last", channels_last=True)]
     if torch.device(device).type == "cuda":
@@ -71,6 +74,7 @@ def candidates(device: str) -> dict[str, Candidate]:
         *ours,
         replace(ours[-1], name="the same with the reference's RMSProp", optimiser=REFERENCE),
         replace(ours[-1], name="the same under bf16 autocast (not used)", bf16=True),
+        replace(ours[-1], name="the same, four seeds at once (not used)", seeds=4),
     )
     return {way.name: way for way in ways}
 
@@ -127,9 +131,10 @@ class Benchmark:
 def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trainer:
     experiment = EXPERIMENTS[setup.experiment].at(setup.profile)
     layout = torch.channels_last if candidate.channels_last else torch.contiguous_format
-    built = experiment.build(model).to(setup.device, memory_format=layout).train()
+    models = [experiment.build(model, seed).to(setup.device, memory_format=layout) for seed in range(candidate.seeds)]
+    built = (models[0] if candidate.seeds == 1 else Stack(models)).train()
     digits = load_digits("train", setup.source, root=setup.data).of(*experiment.task.digits)
-    options = {"optimiser": candidate.optimiser, "batch": experiment.batch}
+    options = {"optimiser": candidate.optimiser, "batch": candidate.seeds * experiment.batch}
     if candidate.port:
         return Port(built, experiment.task, digits, steps, setup.device, **options)
     trainer = Trainer(built, experiment.task, digits.to(setup.device), steps, **options)
@@ -155,9 +160,10 @@ def measure(setup: Setup, model: str, name: str, alone: bool = False) -> Measure
         advance = trainer.capture() if candidate.captured else trainer.step
         for _ in range(WARM_UP):
             advance()
-        seconds = [seconds_of(advance, trainer.device, setup.steps) for _ in range(setup.repeats)]
-    median = statistics.median(seconds)
-    return Measurement(model, name, median, seconds, trainer.batch / median, _peak(trainer.device, alone))
+        times = [seconds_of(advance, trainer.device, setup.steps) for _ in range(setup.repeats)]
+    seconds = [time / candidate.seeds for time in times]
+    images = trainer.batch / candidate.seeds / statistics.median(seconds)
+    return Measurement(model, name, statistics.median(seconds), seconds, images, _peak(trainer.device, alone))
 
 
 def _peak(device: torch.device, alone: bool) -> int | None:

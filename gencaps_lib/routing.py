@@ -49,7 +49,7 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
         Integer inputs, or two different dtypes.
     ValueError
         Wrong ranks or shapes, an empty batch, a size below 1, an address that is not a number. The last check is left
-        out where it would break a CUDA graph or a compiled function.
+        out where it would break a CUDA graph, or a function that is compiled or mapped (``torch.func.vmap``).
     """
     _check(addresses, activations, size)
     # The kernel is a product of a row and a column factor, so nothing of size S·S·N·C is needed: what is formed is a
@@ -90,7 +90,7 @@ def _check(addresses: Tensor, activations: Tensor, size: int) -> None:
 
 
 def _can_look(tensor: Tensor) -> bool:
-    """Whether values may be looked at from Python: not while a CUDA graph is captured or a function compiled."""
-    if torch.compiler.is_compiling():
+    """Whether Python may look at values: not while a CUDA graph is captured, or a function compiled or mapped."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor):
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -14,6 +14,7 @@ from gencaps_lib.costs import Cost, Rates, RoutingCost, step_cost
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.optimisers import Optimiser
 from gencaps_lib.port import Port, PortedDigits
+from gencaps_lib.stacked import Stack
 from gencaps_lib.training import Trainer
 
 SETUP = bench.Setup("shift-transfer", "smoke", "embedded", steps=1, repeats=2)
@@ -124,7 +125,8 @@ def test_every_candidate_is_what_it_says(monkeypatch):
         with pytest.raises(Spy):
             bench.measure(SETUP, "autoencoder", name)
         trainer = made["trainer"]
-        weight = trainer.model.encoder[2].weight
+        model = trainer.model.example[0] if isinstance(trainer.model, Stack) else trainer.model
+        weight = model.encoder[2].weight
         output = []
         trainer.model.register_forward_hook(lambda module, inputs, drawn, output=output: output.append(drawn.dtype))
         trainer.objective(trainer.draw())
@@ -134,14 +136,17 @@ def test_every_candidate_is_what_it_says(monkeypatch):
             trainer.adapt.defaults.get("fused"),
             weight.is_contiguous(memory_format=torch.channels_last),
             output[0],
+            getattr(trainer.model, "count", 1),
+            trainer.batch,
         )
     assert list(seen.values()) == [
-        ("Port", "Adam", None, False, torch.float32),
-        ("Trainer", "Adam", None, False, torch.float32),
-        ("Trainer", "Adam", True, False, torch.float32),
-        ("Trainer", "Adam", True, True, torch.float32),
-        ("Trainer", "ReferenceRMSprop", None, True, torch.float32),
-        ("Trainer", "Adam", True, True, torch.bfloat16),
+        ("Port", "Adam", None, False, torch.float32, 1, 32),
+        ("Trainer", "Adam", None, False, torch.float32, 1, 32),
+        ("Trainer", "Adam", True, False, torch.float32, 1, 32),
+        ("Trainer", "Adam", True, True, torch.float32, 1, 32),
+        ("Trainer", "ReferenceRMSprop", None, True, torch.float32, 1, 32),
+        ("Trainer", "Adam", True, True, torch.bfloat16, 1, 32),
+        ("Trainer", "Adam", True, True, torch.float32, 4, 128),
     ]
 
 
