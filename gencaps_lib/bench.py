@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity
 from tqdm.auto import tqdm
 
 from gencaps_lib.costs import Cost, Rates, RoutingCost, machine_rates, routing_costs, seconds_of, step_cost
@@ -33,6 +34,7 @@ from gencaps_lib.stacked import Stack
 from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 
 MODELS = ("autoencoder", "continuous-capsules")
+SHOWN = 8  # of a step's operations, the slowest
 # As torch makes it for who says no more than its name; `Optimiser` would make it faster on CUDA.
 PLAIN = Optimiser("adam", 1e-3, options={"fused": None, "capturable": False})
 FUSED = Optimiser("adam", 1e-3, options={"fused": True})
@@ -115,8 +117,20 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """One of PyTorch's operations: how often a step calls it, and the seconds that it takes there in all."""
+
+    name: str
+    calls: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Benchmark:
-    """Everything that was measured in one run, as plain data; `costs` and `floors`, in seconds, are by model."""
+    """Everything that was measured in one run, as plain data.
+
+    `costs`, `floors`, in seconds, and `profiles`, where the time of a step goes, are by model.
+    """
 
     setup: Setup
     batch: int
@@ -125,6 +139,7 @@ class Benchmark:
     costs: dict[str, Cost]
     floors: dict[str, float]
     measurements: list[Measurement]
+    profiles: dict[str, list[Operation]]
     routing: list[RoutingCost]
 
 
@@ -182,6 +197,33 @@ def count(setup: Setup, model: str) -> Cost:
     return step_cost(_trainer(setup, model, Candidate("", optimiser=FUSED), 2))
 
 
+def profile(setup: Setup, model: str) -> list[Operation]:
+    """Where the time of a step goes, as the library makes it but for the captured graph: the slowest operation first.
+
+    What an operation calls is not counted as its own. Watching takes time, too: the sum is more than a step.
+    """
+    ours = [way for way in candidates(setup.device).values() if way.name.startswith("+") and not way.captured][-1]
+    trainer = _trainer(setup, model, ours, WARM_UP + setup.steps)
+    for _ in range(WARM_UP):
+        trainer.step()
+    on_cuda = trainer.device.type == "cuda"
+    watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]
+    with torch.profiler.profile(activities=watched) as record:
+        for _ in range(setup.steps):
+            trainer.step()
+        if on_cuda:
+            torch.cuda.synchronize()
+    operations = [
+        Operation(
+            row.key.removeprefix("aten::"),
+            row.count / setup.steps,
+            (row.self_device_time_total if on_cuda else row.self_cpu_time_total) / 1e6 / setup.steps,
+        )
+        for row in record.key_averages()
+    ]
+    return sorted(operations, key=lambda operation: operation.seconds, reverse=True)
+
+
 def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fresh: bool = True) -> Benchmark:
     """Measure every candidate for every model, and this machine's rates.
 
@@ -202,7 +244,7 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
         with torch.device("meta"):
             experiment.build(model)
     ways = candidates(setup.device)
-    bar = tqdm(total=len(models) * (len(ways) + 1) + 2, desc="measuring", leave=False, disable=not progress)
+    bar = tqdm(total=len(models) * (len(ways) + 2) + 2, desc="measuring", leave=False, disable=not progress)
 
     def call(function: Callable, *arguments) -> Any:  # noqa: ANN002
         result = _in_a_fresh_process(setup.threads, function, *arguments) if fresh else function(*arguments)
@@ -213,10 +255,11 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
         rates = call(machine_rates, setup.device)
         costs = {model: call(count, setup, model) for model in models}
         measurements = [call(measure, setup, model, way, fresh) for model in models for way in ways]
+        profiles = {model: call(profile, setup, model) for model in models}
         routing = call(routing_costs, setup.device, experiment.batch)
     floors = {model: cost.floor(rates) for model, cost in costs.items()}
     where = machine(torch.device(setup.device))
-    return Benchmark(setup, experiment.batch, where, rates, costs, floors, measurements, routing)
+    return Benchmark(setup, experiment.batch, where, rates, costs, floors, measurements, profiles, routing)
 
 
 def _in_a_fresh_process(threads: int, function: Callable, *arguments) -> Any:  # noqa: ANN002
@@ -247,6 +290,10 @@ def table(benchmark: Benchmark) -> str:
                 f"  {row.candidate:42}{row.seconds * 1e3:>10.2f}{row.images_per_second:>10,.0f}"
                 f"{rows[0].seconds / row.seconds:>10.2f}{row.seconds / floor:>9.2f}{peak:>9}"
             )
+    for model, operations in benchmark.profiles.items():
+        whole = sum(operation.seconds for operation in operations)
+        shares = [f"{operation.name} {operation.seconds / whole:.0%}" for operation in operations[:SHOWN]]
+        lines += ["", f"{model}, time by operation: {', '.join(shares)}"]
     lines += ["", f"{'N capsules to C maps of S×S':32}{'routed ms':>12}{'dense ms':>12}{'dense weights':>15}"]
     for row in benchmark.routing:
         sizes = f"N {row.capsules}, S {row.size}, C {row.channels}"

@@ -1,6 +1,7 @@
 """What a step costs: the straightforward port trains on the same, the counts are right, and the command measures."""
 
 import argparse
+import dataclasses
 import json
 import math
 from functools import partial
@@ -178,12 +179,27 @@ def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, caps
         assert row["images_per_second"] == pytest.approx(written["batch"] / row["seconds"])
     cost, floor = written["costs"]["continuous-capsules"], written["floors"]["continuous-capsules"]
     assert floor == Cost(**cost).floor(Rates(**written["rates"])) > 0
+    slowest = written["profiles"]["continuous-capsules"][0]["name"]
     assert [RoutingCost(**row).capsules for row in written["routing"]] == [4, 2, 8, 4, 4, 4, 4]
     shown = capsys.readouterr().out
+    assert f"continuous-capsules, time by operation: {slowest} " in shown
     ratio = written["measurements"][0]["seconds"] / written["measurements"][3]["seconds"]
     line = next(line for line in shown.splitlines() if "+ channels-last" in line)
     assert f"{ratio:.2f}" in line
     assert f"{written['measurements'][3]['seconds'] / floor:.2f}" in line
+
+
+def test_a_profile_says_where_the_time_of_a_step_goes():
+    operations = bench.profile(dataclasses.replace(SETUP, steps=4), "continuous-capsules")
+    seconds = [operation.seconds for operation in operations]
+    assert seconds == sorted(seconds, reverse=True)
+    calls = {operation.name: operation.calls for operation in operations}
+    assert calls["_fused_adam_"] == 1
+    # Two layers of the encoder and two of the painter, once forwards and once backwards.
+    assert calls["convolution"] == calls["convolution_backward"] == 4
+    # The slowest of them take about as long as a step that nobody watches, and not many times as long.
+    step = bench.measure(SETUP, "continuous-capsules", "+ channels-last").seconds
+    assert 0.2 < sum(seconds) / step < 20
 
 
 def test_a_fresh_process_knows_its_own_peak_memory(monkeypatch):
