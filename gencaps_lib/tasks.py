@@ -211,7 +211,8 @@ class Task:
         """
         low, high = _ranges(self.seen, labels.device)[labels].unbind(1)
         if reach is not None:
-            share = torch.where((low <= 0) & (high >= 0), reach, 1)
+            # No number of Python's: a captured CUDA step could not copy it.
+            share = torch.where((low <= 0) & (high >= 0), reach, torch.ones_like(reach))
             low, high = low * share, high * share
         return self.transform.draw(low, high, generator)
 

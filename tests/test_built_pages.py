@@ -45,7 +45,7 @@ def visit(book, browser):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto((book / name).as_uri())
         page.evaluate("() => window.MathJax?.startup?.promise")
-        seen = SimpleNamespace(asked=asked, errors=errors, violations={})
+        seen = SimpleNamespace(asked=asked, errors=errors, violations={}, searches=[])
         seen.formulas = page.evaluate(FORMULAS)
         seen.pictures = page.evaluate(PICTURES)
         seen.too_wide = page.evaluate(TOO_WIDE)
@@ -54,6 +54,8 @@ def visit(book, browser):
             page.set_viewport_size(size)
             page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
             seen.violations[theme] = violations(page)
+            buttons = page.get_by_role("button", name="Search")
+            seen.searches.append(sum(button.is_visible() for button in buttons.all()))
         context.close()
         return seen
 
@@ -126,6 +128,11 @@ def test_formulas_are_drawn_from_disk(visit, name):
 @pytest.mark.parametrize("name", PAGES)
 def test_pictures_are_shown_from_disk(visit, name):
     assert [picture for picture in visit(name).pictures if picture["width"] == 0] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_one_button_searches_on_a_phone_and_on_a_laptop(visit, name):
+    assert visit(name).searches == [1, 1]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -160,6 +160,7 @@ STEPS = [
     ("shift-extrapolation", "learned-addresses-pretrained", Optimiser("sgd", 1e-2, "one-cycle")),
     ("rotation-transfer", "adversarial-autoencoder", Optimiser("adam", 1e-3)),
     ("rotation-transfer", "digit-capsules", ADAM),
+    ("rotation-one-shot", "composed-capsules", ADAM),
     ("rotation-range", "capsnet", ADAM),
     ("rotation-range", "plain-classifier", Optimiser("adamw", 1e-3, "one-cycle")),
 ]
@@ -175,6 +176,7 @@ def test_a_captured_step_is_the_eager_one(name, model, optimiser, digits):
     for capture in (False, True):
         built = experiment.build(model).to("cuda", memory_format=torch.channels_last)
         options = {"optimiser": optimiser, "batch": 32, "progress": False, "capture": capture}
+        options["growth"] = experiment.growth.get(model, 0.0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a step that cannot be captured
             histories.append(fit(built, experiment.task, train, 30, **options))
