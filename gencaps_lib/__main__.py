@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -240,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         profile = check_profile(options.profile) if options.profile else current_profile()
         if options.command == "list":
             list_experiments(profile)
+            sys.stdout.flush()
             return 0
         if options.command == "report":
             print("\n".join(report(options.folder)))
@@ -269,6 +271,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("python -m gencaps_lib: interrupted; finished results are kept", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Who reads our output wants no more, as `head` does; Python would complain when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
 
 
 if __name__ == "__main__":
