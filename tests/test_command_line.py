@@ -159,11 +159,10 @@ def test_as_a_program(tmp_path):
 
 
 def test_a_reader_that_wants_no_more_is_no_error():
-    listing = subprocess.Popen(
-        [sys.executable, "-m", "gencaps_lib", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    listing.stdout.close()
-    assert (listing.stderr.read(), listing.wait()) == ("", command_line.FAILURE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-m", "gencaps_lib", "list"], **pipes) as listing:
+        listing.stdout.close()
+        assert (listing.stderr.read(), listing.wait()) == ("", command_line.FAILURE)
 
 
 def test_report_says_of_each_claim_what_the_published_results_say(capsys):
