@@ -92,8 +92,8 @@ QUICK = {
 # Capsules whose poses compose are not the reference's: long runs are trained as the first trial was, and so are those
 # of the models that they are held against.
 FULL = {name: adam(2e-3) for name in (*_COMPOSED_MODELS, *BASELINES)}
-# On a whole circle a learned generator that starts the wrong way round stays wrong (chapter 12 says why): the models
-# that have one see small transforms first.
+# On a whole circle nothing leads a learned generator from where it starts to where it should be (chapter 12 says why),
+# and it is found late: the models that have one see small transforms first.
 GROWTH = dict.fromkeys(("composed-capsules", "composed-capsules-oriented"), 0.3)
 # Where one chapter trains five or six models, their runs are shorter. With the shorter warm-up the continuous capsules
 # did not get off the blank image on shift extrapolation at 8e-3.
