@@ -63,10 +63,14 @@ SCENES: Mapping[str, Callable[[str], Experiment]] = MappingProxyType(
 )
 
 
-def experiment(name: str, profile: str) -> Experiment:
-    """A scene's experiment at a profile, with its two models; a ValueError for an unknown scene."""
+def _check(name: str) -> None:
     if name not in SCENES:
         raise ValueError(f"unknown scene {name!r}: choose one of {', '.join(SCENES)}")
+
+
+def experiment(name: str, profile: str) -> Experiment:
+    """A scene's experiment at a profile, with its two models; a ValueError for an unknown scene."""
+    _check(name)
     return SCENES[name](profile)
 
 
@@ -279,6 +283,7 @@ def load(name: str = "shift-transfer", folder: Path | None = None) -> Scene:
     SceneError
         It is not there, damaged, or of other decoders than today's.
     """
+    _check(name)
     path = (FOLDER if folder is None else folder) / f"{name}.safetensors"
     remedy = f"make it with `python -m gencaps_lib explorer --out {path.parent}`"
     try:

@@ -198,6 +198,9 @@ const gencapsExplorer = (() => {
     });
   }
 
+  const placesOf = ({ addresses, strengths }) =>
+    Array.from(strengths, (_, index) => [addresses[2 * index], addresses[2 * index + 1]]);
+
   const nearest = (places, row, column) => {
     const far = places.map((place) => Math.hypot(place[0] - row, place[1] - column));
     return far.indexOf(Math.min(...far));
@@ -205,12 +208,11 @@ const gencapsExplorer = (() => {
 
   // ---- Views. Each fills `root`, and returns what tests and the page need: what is shown, and how to ask for it.
 
-  // What a reader does to a digit: the sliders of its axes, the decoders' code, the image that is asked for, and where
-  // dragging it from (x, y) by (right, down), from the canvas's middle, takes it.
+  // What a reader does to a digit: the sliders of its axes, in words, the decoders' code, the image that is asked for, and
+  // where dragging the digit from one (x, y) to another, seen from the canvas's middle, takes it.
   const SHIFT = {
     noun: "shift",
     done: "shifted",
-    start: { row: 6, column: 6 },
     labels: { row: "Shift down", column: "Shift right" },
     text: signed,
     where: ({ row, column }) => `${signed(row)} down, ${signed(column)} right`,
@@ -221,7 +223,6 @@ const gencapsExplorer = (() => {
   const ROTATION = {
     noun: "angle",
     done: "turned",
-    start: { angle: 150 },
     labels: { angle: "Angle" },
     text: (value) => `${signed(value)}°`,
     where: ({ angle }) => `${signed(angle)}°`,
@@ -241,7 +242,7 @@ const gencapsExplorer = (() => {
     const images = scene.images.map(bytesOf);
     const samples = images.length / 10;
     const { side, axes } = scene;
-    const state = { digit: 4, sample: 0, ...transform.start, latent: scene.parents, deviation: 0, capsule: -1, ...scene.start };
+    const state = { ...scene.start, latent: scene.parents, deviation: 0, capsule: -1 };
     let shown;
 
     const count = (many, text) => Array.from({ length: many }, (_, index) => [index, text(index)]);
@@ -299,15 +300,15 @@ const gencapsExplorer = (() => {
       return { ...whole, asked };
     }
 
-    function draw({ image, without, addresses, strengths, autoencoder_image: other, asked }) {
+    function draw({ asked, image, without, autoencoder_image: other, ...written }) {
       const { digit, sample, capsule } = asked;
       const target = transform.target(images[digit * samples + sample], asked, scene);
-      const dots = Array.from(strengths, (_, index) => [addresses[2 * index], addresses[2 * index + 1]]);
+      const dots = placesOf(written);
       const [error, otherError] = [image, other].map((each) => meanSquaredError(each, target).toFixed(3));
       const [from, to] = scene.seen[digit];
       const seen = Object.keys(axes).every((axis) => from <= asked[axis] && asked[axis] <= to);
       drawImage(panels.target, target);
-      drawDots(panels.dots, dots, strengths, scene.size, capsule);
+      drawDots(panels.dots, dots, written.strengths, scene.size, capsule);
       drawImage(panels.image, image, without);
       drawImage(panels.autoencoder, other);
       panels.target.say("Asked for; drag it", `The ${digit} that is asked for, ${transform.done} ${transform.where(asked)}.`);
@@ -362,8 +363,7 @@ const gencapsExplorer = (() => {
     panels.dots.canvas.classList.add("gencaps-pick");
     panels.dots.canvas.addEventListener("click", ({ offsetX, offsetY, target }) => {
       const scale = scaleOf(target, scene.size, AROUND) * (target.clientWidth / target.width);
-      const dots = Array.from(shown.strengths, (_, index) => [shown.addresses[2 * index], shown.addresses[2 * index + 1]]);
-      const capsule = nearest(dots, offsetY / scale - AROUND, offsetX / scale - AROUND);
+      const capsule = nearest(placesOf(shown), offsetY / scale - AROUND, offsetX / scale - AROUND);
       ask({ capsule: capsule === state.capsule ? -1 : capsule });
     });
 
