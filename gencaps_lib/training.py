@@ -1,4 +1,9 @@
-"""The one training loop: a step at a time on the CPU, a captured step on CUDA."""
+"""The one training loop: a step at a time on the CPU, a captured step on CUDA.
+
+References
+----------
+Bengio, Louradour, Collobert, Weston (2009), "Curriculum Learning": small transforms before large ones, `fit`'s growth.
+"""
 
 from __future__ import annotations
 
