@@ -207,6 +207,8 @@ def profile(setup: Setup, model: str) -> list[Operation]:
     for _ in range(WARM_UP):
         trainer.step()
     on_cuda = trainer.device.type == "cuda"
+    # Else the profiler reports to the terminal, and so in a chapter, when it starts and that it found no GPU.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]
     with torch.profiler.profile(activities=watched) as record:
         for _ in range(setup.steps):

@@ -189,8 +189,9 @@ def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, caps
     assert f"{written['measurements'][3]['seconds'] / floor:.2f}" in line
 
 
-def test_a_profile_says_where_the_time_of_a_step_goes():
+def test_a_profile_says_where_the_time_of_a_step_goes(capfd):
     operations = bench.profile(dataclasses.replace(SETUP, steps=4), "continuous-capsules")
+    assert capfd.readouterr() == ("", "")
     seconds = [operation.seconds for operation in operations]
     assert seconds == sorted(seconds, reverse=True)
     calls = {operation.name: operation.calls for operation in operations}
