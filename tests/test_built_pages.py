@@ -37,7 +37,8 @@ def visit(book, browser):
 
     @cache
     def look(name):
-        context = browser.new_context(viewport=PHONE)
+        # Buttons fade from one theme's colours to the other's, unless motion is unwanted.
+        context = browser.new_context(viewport=PHONE, reduced_motion="reduce")
         page = context.new_page()
         page.set_default_timeout(120_000)  # milliseconds: a busy machine is slow, which is no fault of a page
         asked, errors = [], []
