@@ -113,7 +113,9 @@ class Table:
     def _repr_html_(self) -> str:
         def line(cells: Sequence[object], tag: str) -> str:
             scope = ' scope="col"' if tag == "th" else ""
-            return "<tr>" + "".join(f"<{tag}{scope}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+            # A line may not break between the two numbers of a change.
+            texts = [html.escape(str(cell)).replace(" → ", "&nbsp;→&nbsp;") for cell in cells]
+            return "<tr>" + "".join(f"<{tag}{scope}>{text}</{tag}>" for text in texts) + "</tr>"
 
         body = "".join(line(row, "td") for row in self.rows)
         caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""

@@ -50,6 +50,7 @@ def visit(book, browser):
         seen.formulas = page.evaluate(FORMULAS)
         seen.pictures = page.evaluate(PICTURES)
         seen.too_wide = page.evaluate(TOO_WIDE)
+        seen.cut_captions = page.evaluate(CUT_CAPTIONS)
         page.evaluate(ONE_TOKEN_OF_A_KIND)
         for theme, size in (("light", PHONE), ("dark", LAPTOP)):
             page.set_viewport_size(size)
@@ -70,6 +71,9 @@ FORMULAS = """() => ({
 })"""
 
 PICTURES = """() => [...document.images].map(image => ({source: image.src.slice(0, 80), width: image.naturalWidth}))"""
+
+CUT_CAPTIONS = """() => [...document.querySelectorAll("caption")]
+    .filter(each => each.getBoundingClientRect().right > innerWidth).map(each => each.textContent)"""
 
 # How far the page is too wide, and what sticks out of the screen with no box around it that scrolls. What is only read
 # aloud is left out.
@@ -139,6 +143,11 @@ def test_one_button_searches_on_a_phone_and_on_a_laptop(visit, name):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_phone_needs_no_sideways_scrolling(visit, name):
     assert visit(name).too_wide == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_captions_of_tables_are_read_on_a_phone_without_scrolling(visit, name):
+    assert visit(name).cut_captions == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -161,6 +161,12 @@ def test_table_is_safe_html_and_plain_text():
     assert repr(table).splitlines() == ["a & b", "digit  loss", "<4>    0.5 ", "9      12  "]
 
 
+def test_a_line_does_not_break_within_a_change():
+    table = figures.Table(["in → out"], [["0.1 → 0.2; 0.3 → 0.4"]])
+    assert "<td>0.1&nbsp;→&nbsp;0.2; 0.3&nbsp;→&nbsp;0.4</td>" in table._repr_html_()
+    assert "0.1 → 0.2; 0.3 → 0.4" in repr(table)
+
+
 def test_keep_stores_without_showing(monkeypatch):
     seen = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, **options: seen.append((bundle, options)))
