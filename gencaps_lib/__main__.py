@@ -212,11 +212,13 @@ def make_explorer(options: argparse.Namespace, profile: str) -> int:
     """Train and export the models of explorers; returns the exit status."""
     exporting.check_packages()
     names = options.scenes or list(scenes.SCENES)
+    (source,) = {
+        scenes.experiment(name, profile).source for name in names
+    }  # every one is a scene, and has the profile's
+    train, test = (
+        load_digits(split, source, root=options.data, device=_usable(options.device)) for split in ("train", "test")
+    )
     for name in names:
-        source = scenes.experiment(name, profile).source
-        train, test = (
-            load_digits(split, source, root=options.data, device=_usable(options.device)) for split in ("train", "test")
-        )
         scene = exporting.make(name, train, test, profile, options.seed)
         print(f"{name}: {scene.about}")
         for path in exporting.write(scene, Path(options.out)):

@@ -177,8 +177,9 @@ def measure(setup: Setup, model: str, name: str, alone: bool = False) -> Measure
             advance()
         times = [seconds_of(advance, trainer.device, setup.steps) for _ in range(setup.repeats)]
     seconds = [time / candidate.seeds for time in times]
-    images = trainer.batch / candidate.seeds / statistics.median(seconds)
-    return Measurement(model, name, statistics.median(seconds), seconds, images, _peak(trainer.device, alone))
+    median = statistics.median(seconds)
+    images = trainer.batch / candidate.seeds / median
+    return Measurement(model, name, median, seconds, images, _peak(trainer.device, alone))
 
 
 def _peak(device: torch.device, alone: bool) -> int | None:
@@ -202,8 +203,7 @@ def profile(setup: Setup, model: str) -> list[Operation]:
 
     What an operation calls is not counted as its own. Watching takes time, too: the sum is more than a step.
     """
-    ours = [way for way in candidates(setup.device).values() if way.name.startswith("+") and not way.captured][-1]
-    trainer = _trainer(setup, model, ours, WARM_UP + setup.steps)
+    trainer = _trainer(setup, model, candidates(setup.device)["+ channels-last"], WARM_UP + setup.steps)
     for _ in range(WARM_UP):
         trainer.step()
     on_cuda = trainer.device.type == "cuda"

@@ -33,6 +33,7 @@ def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
     task["sizes"] = task["sizes"].get(model, {})
     return {
         "task": task,
+        # Named only where transforms grow: all other results are what they were before any did.
         **({"growth": experiment.growth[model]} if model in experiment.growth else {}),
         "steps": experiment.steps,
         "batch": experiment.batch,

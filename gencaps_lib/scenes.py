@@ -237,7 +237,7 @@ class Scene:
         """What a page or a widget needs besides the decoders, as plain data."""
         return {
             "side": self.task.transform.side,
-            "axes": {axis: list(reach) for axis, reach in self.axes.items()},
+            "axes": self.axes,
             "size": self.capsules.size,
             "capsules": self.count,
             "parents": self.parents,

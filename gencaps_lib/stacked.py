@@ -46,6 +46,10 @@ class Stack(nn.Module):
         # Its shape of computation, without weights; in a list, so that it is no part of this module.
         self.example = [copy.deepcopy(models[0]).to("meta")]
 
+    def by_name(self) -> dict[str, Tensor]:
+        """The weights of all models, (M, …) each, by their name in one."""
+        return dict(zip(self.names, self.weights, strict=True))
+
     def forward(self, images: Tensor, code: Tensor) -> Tensor:
         """What the models make of their parts of images (M·B, 1, 28, 28) and code (M·B, code_length)."""
         parts = [values.unflatten(0, (self.count, -1)) for values in (images, code)]
@@ -53,7 +57,7 @@ class Stack(nn.Module):
         def one(weights: dict[str, Tensor], constants: dict[str, Tensor], *inputs: Tensor) -> Tensor:
             return functional_call(self.example[0], (weights, constants), inputs)
 
-        drawn = vmap(one)(dict(zip(self.names, self.weights, strict=True)), self.constants, *parts)
+        drawn = vmap(one)(self.by_name(), self.constants, *parts)
         return drawn.flatten(0, 1)  # (M·B,1,side,side)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -65,6 +69,7 @@ class Stack(nn.Module):
     @torch.no_grad()
     def copy_to(self, models: Sequence[nn.Module]) -> None:
         """Give M models their weights."""
+        stacked = self.by_name()
         for place, model in enumerate(models):
             for name, weight in model.named_parameters():
-                weight.copy_(self.weights[self.names.index(name)][place])
+                weight.copy_(stacked[name][place])

@@ -179,9 +179,11 @@ def test_the_command_makes_one_scene(tmp_path):
     assert {path.stem for path in tmp_path.iterdir()} == {"rotation-extrapolation"}
 
 
-def test_the_command_refuses_an_unknown_scene(tmp_path, capsys):
-    assert command_line.main(["explorer", "depth", "--out", str(tmp_path)]) == command_line.BAD_USE
+def test_the_command_refuses_an_unknown_scene_before_it_makes_another(tmp_path, capsys):
+    arguments = ["explorer", "shift-transfer", "depth", "--profile", "smoke", "--out", str(tmp_path)]
+    assert command_line.main(arguments) == command_line.BAD_USE
     assert "unknown scene 'depth'" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_without_the_exporter_nothing_is_trained(tmp_path, capsys, monkeypatch):
