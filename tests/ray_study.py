@@ -17,11 +17,19 @@ from gencaps_lib.jobs import plan
 from gencaps_lib.study import Study
 
 
+def makes_a_run(process):
+    """Whether a process is one of Ray's that is making a run; one that has ended is not."""
+    try:
+        return " ".join(process.cmdline()).startswith("ray::_attempt")
+    except psutil.NoSuchProcess:
+        return False
+
+
 def kill_when_busy(cluster, node):
     """Kill a machine of the cluster as soon as one of its processes is making a run."""
     (raylet,) = node.all_processes["raylet"]
     started = psutil.Process(raylet.process.pid)
-    while not any(" ".join(child.cmdline()).startswith("ray::_attempt") for child in started.children(recursive=True)):
+    while not any(makes_a_run(child) for child in started.children(recursive=True)):
         time.sleep(0.05)
     cluster.remove_node(node, allow_graceful=False)
     print("killed a machine that was making a run", flush=True)
