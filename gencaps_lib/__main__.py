@@ -138,6 +138,7 @@ def list_experiments(profile: str) -> None:
                 f"    {name:28}{kind.size(built):>12,} {kind.counted:18}"
                 f"{experiment.steps:>9,} steps of {experiment.batch}  {optimiser.name} {optimiser.lr:g}"
                 + (f", transforms grow in the first {growth:.0%}" if growth else "")
+                + (f", products in {experiment.precision[name]}" if name in experiment.precision else "")
             )
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gencaps_lib.precision import products
 from gencaps_lib.routing import route_by_address
 from gencaps_lib.training import Trainer
 
@@ -95,13 +96,9 @@ def machine_rates(device: str | torch.device, elements: int = 2**26, side: int |
         side = 8192 if where.type == "cuda" else 2048
     source, matrix = torch.rand(elements, device=where), torch.rand(side, side, device=where)
     target, product = torch.zeros_like(source), torch.zeros_like(matrix)
-    before = torch.backends.cuda.matmul.fp32_precision
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
-    try:
-        copying = min(seconds_of(lambda: target.copy_(source), where) for _ in range(6))
+    copying = min(seconds_of(lambda: target.copy_(source), where) for _ in range(6))
+    with products("tf32" if where.type == "cuda" else "float32", where):
         multiplying = min(seconds_of(lambda: torch.mm(matrix, matrix, out=product), where) for _ in range(6))
-    finally:
-        torch.backends.cuda.matmul.fp32_precision = before
     return Rates(2 * source.nbytes / copying, 2 * side**3 / multiplying)
 
 

@@ -71,6 +71,7 @@ def _shift_transfer() -> Experiment:
         ("A1", "A2", "A3"),
         replace(task(margin=20, slight=(-5, 4), step=2), sizes={**_SHIFT_SIZES, "adversarial-autoencoder": {"z": 10}}),
         task(margin=8, slight=(-2, 2), step=1),
+        rounded={"autoencoder": ("tf32",), "continuous-capsules": ("tf32", "bf16")},
     )
 
 
@@ -209,6 +210,7 @@ def _rotation_experiments() -> list[Experiment]:
             },
             everyone=(-90, 90),
             outside=91,
+            rounded={"composed-capsules": ("tf32",)},
         ),
         *(
             _rotation(

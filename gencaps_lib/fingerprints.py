@@ -33,8 +33,9 @@ def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
     task["sizes"] = task["sizes"].get(model, {})
     return {
         "task": task,
-        # Named only where transforms grow: all other results are what they were before any did.
+        # Named only where they are not as usual: all other results are what they were before there was a choice.
         **({"growth": experiment.growth[model]} if model in experiment.growth else {}),
+        **({"precision": experiment.precision[model]} if model in experiment.precision else {}),
         "steps": experiment.steps,
         "batch": experiment.batch,
         "optimiser": plain(experiment.optimiser(model)),

@@ -92,6 +92,7 @@ class Experiment:
     optimisers : how each model is trained; the reference's optimiser where a model is not named
     batch : images in a batch
     growth : of models for which the transforms grow in training: in which share of the steps, as in `training.fit`
+    precision : of models that are trained with another precision than float32, as in `training.fit`
     seeds : the seeds that are run; a run's seed is that of its weights and of its batches
     test_digits : images of each test digit that are judged, all if None
     source : data set, as in `load_digits`
@@ -107,6 +108,7 @@ class Experiment:
     optimisers: Mapping[str, Optimiser] = field(default_factory=dict)
     batch: int = 128
     growth: Mapping[str, float] = field(default_factory=dict)
+    precision: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     test_digits: int | None = None
     source: str = "mnist"
@@ -116,6 +118,7 @@ class Experiment:
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimisers", MappingProxyType(dict(self.optimisers)))
         object.__setattr__(self, "growth", MappingProxyType(dict(self.growth)))
+        object.__setattr__(self, "precision", MappingProxyType(dict(self.precision)))
         object.__setattr__(self, "smaller", MappingProxyType(dict(self.smaller)))
 
     @property

@@ -85,6 +85,7 @@ def run(
         batch=experiment.batch,
         progress=progress,
         growth=experiment.growth.get(model, 0.0),
+        precision=experiment.precision.get(model, "float32"),
     )
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:

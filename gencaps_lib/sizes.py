@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -125,17 +125,32 @@ def at_all_profiles(
     steps: int = 1400,
     optimisers: Mapping[str, Optimiser] = QUICK,
     growth: Mapping[str, float] = MappingProxyType({}),
+    rounded: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Experiment:
     """An experiment at all profiles, of a task at the reference's sizes.
 
     `small` is the task on which the smaller profiles train, where it is not the same one; `steps` and `optimisers`, by
-    model or else by architecture, are the quick profile's; `growth` is that of all profiles.
+    model or else by architecture, are the quick profile's; `growth` is that of all profiles. Models in `rounded` are
+    there once more for each precision that is named, as ``model-precision``: does it matter?
     """
+    precision = {f"{model}-{name}": name for model, names in rounded.items() for name in names}
+    again = {
+        f"{model}-{name}": {"architecture": model, **full.sizes[model]}
+        for model, names in rounded.items()
+        for name in names
+    }
+    full = replace(full, sizes={**full.sizes, **again})
     small = full if small is None else replace(small, sizes=full.sizes)
     own = {model: FULL[_architecture(full, model)] for model in full.sizes if _architecture(full, model) in FULL}
     grown = {name: share for name, share in growth.items() if name in full.sizes}
     reference = Experiment(
-        task=full, title=title, figures=figures, models=tuple(full.sizes), optimisers=own, growth=grown
+        task=full,
+        title=title,
+        figures=figures,
+        models=tuple(full.sizes),
+        optimisers=own,
+        growth=grown,
+        precision=precision,
     )
     quick = replace(
         reference,

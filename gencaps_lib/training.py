@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from gencaps_lib.data import Digits
 from gencaps_lib.optimisers import REFERENCE, Optimiser
+from gencaps_lib.precision import check_precision, products
 from gencaps_lib.tasks import Task
 
 SMALLEST_REACH = 0.25  # of each digit's range, where transforms grow in training
@@ -111,8 +112,10 @@ class Trainer:
         optimiser: Optimiser = REFERENCE,
         batch: int = 128,
         growth: float = 0.0,
+        precision: str = "float32",
     ) -> None:
         self.model, self.task, self.digits, self.batch = model, task, digits, batch
+        self.precision = check_precision(precision)
         self.device = digits.images.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
         if hasattr(model, "prepare"):
@@ -149,13 +152,17 @@ class Trainer:
         DivergedError
             On the CPU, before the model is changed: the loss is not finite.
         """
+        # The transform itself is computed outside of it: targets are exact.
         if self.rival is not None:
-            self._train_rival()
+            with products(self.precision, self.device):
+                self._train_rival()
+        batch = self.draw()
         self.adapt.zero_grad(set_to_none=True)
-        loss, seen = self.objective(self.draw())
-        if self.device.type == "cpu" and not math.isfinite(loss.item()):
-            raise DivergedError(int(self.made), self.losses[: int(self.made)].tolist())
-        loss.backward()
+        with products(self.precision, self.device):
+            loss, seen = self.objective(batch)
+            if self.device.type == "cpu" and not math.isfinite(loss.item()):
+                raise DivergedError(int(self.made), self.losses[: int(self.made)].tolist())
+            loss.backward()
         self._set_rate()
         self.adapt.step()
         loss = loss.detach()
@@ -239,6 +246,7 @@ def fit(
     progress: bool = True,
     capture: bool | None = None,
     growth: float = 0.0,
+    precision: str = "float32",
 ) -> list[float]:
     """Train a model in place to transform digits.
 
@@ -263,6 +271,7 @@ def fit(
     capture : on CUDA, capture a step once and replay it as a whole, see `Trainer.capture`; by default, done there
     growth : share of the steps in which the transforms grow from small ones to each digit's whole range, see
         `Task.sample`; none by default
+    precision : of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
 
     Returns
     -------
@@ -271,8 +280,8 @@ def fit(
     Raises
     ------
     ValueError
-        Steps or batch below 1, no digits, a growth that is no share, or a capture asked for on another device than
-        CUDA.
+        Steps or batch below 1, no digits, a growth that is no share, an unknown precision, or a capture asked for on
+        another device than CUDA.
     DivergedError
         A loss that is not finite; it names the step.
     """
@@ -287,7 +296,7 @@ def fit(
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured: leave capture out; the digits are on {device}")
     captures = device.type == "cuda" if capture is None else capture
-    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch, growth)
+    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch, growth, precision)
     advance = trainer.step
     # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
     look_every = 1 if device.type == "cpu" else 100
