@@ -12,8 +12,9 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,6 +36,8 @@ from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 
 MODELS = ("autoencoder", "continuous-capsules")
 SHOWN = 8  # of a step's operations, the slowest
+STORED = Path(__file__).parent / "benchmarks"
+LONGEST = 5.0  # seconds that a repeat is to take, if it has more than one step
 # As torch makes it for who says no more than its name; `Optimiser` would make it faster on CUDA.
 PLAIN = Optimiser("adam", 1e-3, options={"fused": None, "capturable": False})
 FUSED = Optimiser("adam", 1e-3, options={"fused": True})
@@ -51,6 +54,7 @@ class Candidate:
     optimiser : how to optimise
     channels_last : the memory format of the model, otherwise contiguous
     captured : as a CUDA graph
+    precision : of the products, as in `training.fit`
     bf16 : the model under autocast to bfloat16, which `fit` does not use: it changes results
     seeds : as many models in one step, with a batch for each, see `stacked.Stack`; its time is that of one of them
     """
@@ -60,6 +64,7 @@ class Candidate:
     optimiser: Optimiser = PLAIN
     channels_last: bool = False
     captured: bool = False
+    precision: str = "float32"
     bf16: bool = False
     seeds: int = 1
 
@@ -70,6 +75,7 @@ def candidates(device: str) -> dict[str, Candidate]:
     ours = [fused, replace(fused, name="+ channels-last", channels_last=True)]
     if torch.device(device).type == "cuda":
         ours.append(replace(ours[-1], name="+ captured graph", captured=True))
+        ours.append(replace(ours[-1], name="+ TF32", precision="tf32"))
     ways = (
         Candidate("straightforward port", port=True),
         Candidate("+ data resident, batched transforms"),
@@ -149,7 +155,11 @@ def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trai
     models = [experiment.build(model, seed).to(setup.device, memory_format=layout) for seed in range(candidate.seeds)]
     built = (models[0] if candidate.seeds == 1 else Stack(models)).train()
     digits = load_digits("train", setup.source, root=setup.data).of(*experiment.task.digits)
-    options = {"optimiser": candidate.optimiser, "batch": candidate.seeds * experiment.batch}
+    options = {
+        "optimiser": candidate.optimiser,
+        "batch": candidate.seeds * experiment.batch,
+        "precision": candidate.precision,
+    }
     if candidate.port:
         return Port(built, experiment.task, digits, steps, setup.device, **options)
     trainer = Trainer(built, experiment.task, digits.to(setup.device), steps, **options)
@@ -165,21 +175,75 @@ def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trai
     return trainer
 
 
-def measure(setup: Setup, model: str, name: str, alone: bool = False) -> Measurement:
-    """Time a candidate's step; `alone` says that the process does nothing else, so that its memory is the step's."""
-    candidate = candidates(setup.device)[name]
-    trainer = _trainer(setup, model, candidate, 2 * WARM_UP + setup.repeats * setup.steps)
-    with side_stream(trainer.device):
-        for _ in range(WARM_UP):
-            trainer.step()
-        advance = trainer.capture() if candidate.captured else trainer.step
-        for _ in range(WARM_UP):
-            advance()
-        times = [seconds_of(advance, trainer.device, setup.steps) for _ in range(setup.repeats)]
-    seconds = [time / candidate.seeds for time in times]
-    median = statistics.median(seconds)
-    images = trainer.batch / candidate.seeds / median
-    return Measurement(model, name, median, seconds, images, _peak(trainer.device, alone))
+class Running:
+    """A candidate that is set up and warm, and whose steps can be timed.
+
+    Parameters
+    ----------
+    setup, model, name : what is measured, the model and the candidate by name
+    alone : the process does nothing else, so that its memory is the step's
+    """
+
+    def __init__(self, setup: Setup, model: str, name: str, alone: bool = False) -> None:
+        self.setup, self.model, self.alone = setup, model, alone
+        self.candidate = candidates(setup.device)[name]
+        self.trainer = _trainer(setup, model, self.candidate, 2 * WARM_UP + setup.repeats * setup.steps)
+        self.advance = self.trainer.step
+        self._seconds(WARM_UP)
+        if self.candidate.captured:
+            with side_stream(self.trainer.device):
+                self.advance = self.trainer.capture()
+        # The rest of the warming up says how many steps a repeat has time for.
+        self.steps = min(setup.steps, max(1, int(LONGEST / self._seconds(WARM_UP))))
+
+    def _seconds(self, steps: int) -> float:
+        with side_stream(self.trainer.device):
+            return seconds_of(self.advance, self.trainer.device, steps)
+
+    def repeat(self) -> tuple[float, int | None]:
+        """The time of a step of one seed, over as many steps as a repeat has, and the memory taken so far."""
+        return self._seconds(self.steps) / self.candidate.seeds, _peak(self.trainer.device, self.alone)
+
+
+_running: Running  # in a process of its own
+
+
+def _set_up(*arguments) -> None:  # noqa: ANN002
+    global _running
+    _running = Running(*arguments, alone=True)
+
+
+def _repeat() -> tuple[float, int | None]:
+    return _running.repeat()
+
+
+@contextmanager
+def _elsewhere(setup: Setup, model: str, name: str) -> Iterator[Callable[[], tuple[float, int | None]]]:
+    """The ``repeat`` of a `Running` in a process of its own."""
+    with _fresh_process(setup.threads) as pool:
+        pool.submit(_set_up, setup, model, name).result()
+        yield lambda: pool.submit(_repeat).result()
+
+
+def measure(setup: Setup, model: str, names: Sequence[str], fresh: bool = True) -> list[Measurement]:
+    """Time candidates' steps, in turns: a machine that grows slower meanwhile does so for all of them.
+
+    `fresh` is that of `run`.
+    """
+    times: dict[str, list[float]] = {name: [] for name in names}
+    peaks: dict[str, int | None] = {}
+    with ExitStack() as stack:
+        repeats = {
+            name: stack.enter_context(_elsewhere(setup, model, name)) if fresh else Running(setup, model, name).repeat
+            for name in names
+        }
+        for _ in range(setup.repeats):
+            for name, repeat in repeats.items():
+                seconds, peaks[name] = repeat()
+                times[name].append(seconds)
+    batch = EXPERIMENTS[setup.experiment].at(setup.profile).batch
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    return [Measurement(model, name, medians[name], times[name], batch / medians[name], peaks[name]) for name in names]
 
 
 def _peak(device: torch.device, alone: bool) -> int | None:
@@ -234,7 +298,8 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
     setup : what is measured, where, how often
     models : models of the experiment
     progress : show a bar
-    fresh : make each measurement in a process of its own, which nothing before has warmed up, or filled with memory
+    fresh : make each measurement in a process of its own, which nothing before has warmed up, or filled
+        with memory
 
     Raises
     ------
@@ -246,17 +311,20 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
         with torch.device("meta"):
             experiment.build(model)
     ways = candidates(setup.device)
-    bar = tqdm(total=len(models) * (len(ways) + 2) + 2, desc="measuring", leave=False, disable=not progress)
+    bar = tqdm(total=3 * len(models) + 2, desc="measuring", leave=False, disable=not progress)
 
     def call(function: Callable, *arguments) -> Any:  # noqa: ANN002
         result = _in_a_fresh_process(setup.threads, function, *arguments) if fresh else function(*arguments)
         bar.update()
         return result
 
+    measurements = []
     with bar:
         rates = call(machine_rates, setup.device)
         costs = {model: call(count, setup, model) for model in models}
-        measurements = [call(measure, setup, model, way, fresh) for model in models for way in ways]
+        for model in models:
+            measurements += measure(setup, model, list(ways), fresh)
+            bar.update()
         profiles = {model: call(profile, setup, model) for model in models}
         routing = call(routing_costs, setup.device, experiment.batch)
     floors = {model: cost.floor(rates) for model, cost in costs.items()}
@@ -264,10 +332,42 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
     return Benchmark(setup, experiment.batch, where, rates, costs, floors, measurements, profiles, routing)
 
 
-def _in_a_fresh_process(threads: int, function: Callable, *arguments) -> Any:  # noqa: ANN002
+def _fresh_process(threads: int) -> ProcessPoolExecutor:
     options = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (threads,)}
-    with ProcessPoolExecutor(1, **options) as pool:
+    return ProcessPoolExecutor(1, **options)
+
+
+def _in_a_fresh_process(threads: int, function: Callable, *arguments) -> Any:  # noqa: ANN002
+    with _fresh_process(threads) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def read(path: str | os.PathLike) -> Benchmark:
+    """Read what ``bench --out`` wrote.
+
+    Raises
+    ------
+    ResultError
+        The file is not there, or not such a file.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        kinds = {"setup": Setup, "rates": Rates}
+        data |= {name: kind(**data[name]) for name, kind in kinds.items()}
+        data["costs"] = {model: Cost(**cost) for model, cost in data["costs"].items()}
+        data["measurements"] = [Measurement(**row) for row in data["measurements"]]
+        data["profiles"] = {model: [Operation(**row) for row in rows] for model, rows in data["profiles"].items()}
+        data["routing"] = [RoutingCost(**row) for row in data["routing"]]
+        return Benchmark(**data)
+    except OSError as error:
+        raise ResultError(f"cannot read {path} ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ResultError(f"{path} is not what bench --out writes: measure again") from None
+
+
+def stored() -> list[Benchmark]:
+    """What was measured at the article's sizes and is stored with the library, a machine after the other."""
+    return [read(path) for path in sorted(STORED.glob("*.json"))]
 
 
 def table(benchmark: Benchmark) -> str:

@@ -50,17 +50,17 @@ LOOK = {
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
 }
-# Models that differ in the length of their code alone (…-z10) share their architecture's colour.
-LENGTH_LINES = {"z10": ":", "z20": "--", "z32": "-.", "z128": "-"}
+# Models that differ in the length of their code (…-z10) or in their precision share their architecture's colour.
+VARIANT_LINES = {"z10": ":", "z20": "--", "z32": "-.", "z128": "-", "tf32": "--", "bf16": ":"}
 BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
 RANGE_COLOUR = "#56B4E9"
 
 
 def look(name: str) -> tuple[str, str]:
     """Colour and line of a model."""
-    architecture, _, length = name.rpartition("-")
-    if length in LENGTH_LINES:
-        return LOOK[architecture][0], LENGTH_LINES[length]
+    architecture, _, variant = name.rpartition("-")
+    if variant in VARIANT_LINES:
+        return LOOK[architecture][0], VARIANT_LINES[variant]
     return LOOK.get(name, ("#CC79A7", "-"))
 
 

@@ -13,6 +13,7 @@ from gencaps_lib.experiments import Experiment
 from gencaps_lib.extras import extras
 from gencaps_lib.fingerprints import configuration, fingerprint, matches, plain
 from gencaps_lib.machine import forecast, machine, setting
+from gencaps_lib.precision import products
 from gencaps_lib.seeds import Runs
 from gencaps_lib.store import Result, ResultError, beside, check_free, read, result_path, thinned, write
 from gencaps_lib.training import fit
@@ -75,6 +76,7 @@ def run(
     """
     built = experiment.build(model, seed).to(train.images.device, memory_format=torch.channels_last)
     start = time.perf_counter()
+    precision = experiment.precision_on(train.images.device, model)
     history = fit(
         built,
         experiment.task,
@@ -85,7 +87,7 @@ def run(
         batch=experiment.batch,
         progress=progress,
         growth=experiment.growth.get(model, 0.0),
-        precision=experiment.precision.get(model, "float32"),
+        precision=precision,
     )
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:
@@ -93,7 +95,8 @@ def run(
     judged = test.of(*experiment.task.digits)
     if experiment.test_digits is not None:
         judged = judged.first(experiment.test_digits)
-    curves, images = experiment.kind(model).judge(built, experiment.task, judged)
+    with products("float32", train.images.device):
+        curves, images = experiment.kind(model).judge(built, experiment.task, judged)
     result = Result(
         experiment=experiment.name,
         model=model,
@@ -107,7 +110,7 @@ def run(
         images=images,
         history=thinned(history, experiment.steps),
         seconds=seconds,
-        machine=machine(train.images.device),
+        machine=machine(train.images.device) | {"precision": precision},
         fingerprint=fingerprint(experiment, model, seed),
         learned=experiment.kind(model).learned(built),
     )

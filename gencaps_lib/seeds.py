@@ -50,6 +50,27 @@ def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Est
     return Estimate(value, float(low), float(high))
 
 
+class Moved(NamedTuple):
+    """How far a change of training moved a mean over seeds, beside how far seeds lie apart without it.
+
+    Attributes
+    ----------
+    quantity : what is meant, in words
+    before, after : the mean over the seeds without the change and with it
+    noise : the most of the seeds without the change, less the least
+    """
+
+    quantity: str
+    before: float
+    after: float
+    noise: float
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the change moved the mean by no more than seeds lie apart."""
+        return abs(self.after - self.before) <= self.noise
+
+
 @dataclass(frozen=True)
 class Runs:
     """The results of one model, which differ in their seeds only.
@@ -88,15 +109,15 @@ class Runs:
 
     def inside(self, digit: int, over: str = "seeds") -> Estimate:
         """A digit's mean loss inside the held-out digits' range, with an interval over ``"seeds"`` or ``"images"``."""
-        return bootstrap(lambda inside: inside, self._samples(digit, over)[0])
+        return bootstrap(lambda inside: inside, self.samples(digit, over)[0])
 
     def outside(self, digit: int, over: str = "seeds") -> Estimate:
         """The same outside the range."""
-        return bootstrap(lambda outside: outside, self._samples(digit, over)[1])
+        return bootstrap(lambda outside: outside, self.samples(digit, over)[1])
 
     def ratio(self, digit: int, over: str = "seeds") -> Estimate:
         """A digit's transfer ratio, its mean loss outside the range ÷ that inside, with an interval like `inside`'s."""
-        return bootstrap(lambda inside, outside: outside / inside, *self._samples(digit, over))
+        return bootstrap(lambda inside, outside: outside / inside, *self.samples(digit, over))
 
     def _with(self, digit: int) -> tuple[Result, ...]:
         judged = sorted(self.results[0].curves)
@@ -104,8 +125,8 @@ class Runs:
             raise ValueError(f"digit {digit} was not judged: choose one of {', '.join(map(str, judged))}")
         return self.results
 
-    def _samples(self, digit: int, over: str) -> tuple[np.ndarray, np.ndarray]:
-        """Losses inside and outside the range, of each seed or of each image."""
+    def samples(self, digit: int, over: str = "seeds") -> tuple[np.ndarray, np.ndarray]:
+        """A digit's losses inside and outside the range, of each seed or of each image."""
         results = self._with(digit)
         if over == "seeds":
             curves = [result.curves[digit] for result in results]
@@ -116,3 +137,36 @@ class Runs:
             raise ValueError(f"losses of single images are kept of held-out digits that are drawn, and not of {digit}")
         images = [result.images[digit] for result in results]
         return tuple(np.mean([entry[side] for entry in images], axis=0) for side in ("inside", "outside"))
+
+
+def moved(before: Runs, after: Runs, digit: int) -> list[Moved]:
+    """Whether a change of training is to be seen beside the seeds: in the training loss, and in a digit's error.
+
+    Parameters
+    ----------
+    before, after : a model without the change and with it, of the same seeds, profile and data
+    digit : one that was held out
+
+    Returns
+    -------
+    for the training loss of the last tenth of the steps, and for the digit's error in range and out of it
+
+    Raises
+    ------
+    ValueError
+        Other seeds, profiles or data, or only one seed.
+    """
+    if before.label != after.label:
+        raise ValueError(f"runs of different settings cannot be compared: {before.label}, and {after.label}")
+    if len(before.results) < 2:
+        raise ValueError("one seed cannot say how far seeds lie apart")
+
+    def last_losses(runs: Runs) -> np.ndarray:
+        return np.array([np.mean(result.history[-max(1, len(result.history) // 10) :]) for result in runs.results])
+
+    names = ("training loss, last tenth", f"error of '{digit}' in range", f"error of '{digit}' out of range")
+    without, changed = ((last_losses(runs), *runs.samples(digit)) for runs in (before, after))
+    return [
+        Moved(name, float(one.mean()), float(other.mean()), float(one.max() - one.min()))
+        for name, one, other in zip(names, without, changed, strict=True)
+    ]

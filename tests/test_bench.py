@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import time
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -16,6 +17,7 @@ from gencaps_lib.costs import Cost, Rates, RoutingCost, step_cost
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.optimisers import Optimiser
 from gencaps_lib.port import Port, PortedDigits
+from gencaps_lib.results import ResultError
 from gencaps_lib.stacked import Stack
 from gencaps_lib.training import Trainer
 
@@ -28,6 +30,7 @@ def small(monkeypatch):
     monkeypatch.setattr(bench, "machine_rates", partial(costs.machine_rates, elements=2**16, side=64))
     monkeypatch.setattr(bench, "routing_costs", partial(costs.routing_costs, base=(4, 3, 2), repeats=1))
     monkeypatch.setattr(bench, "_in_a_fresh_process", lambda threads, function, *arguments: function(*arguments))
+    monkeypatch.setattr(bench, "_elsewhere", lambda *arguments: nullcontext(bench.Running(*arguments).repeat))
 
 
 @pytest.mark.parametrize("name", ["shift-transfer", "rotation-transfer", "rotation-raw-angle"])
@@ -125,7 +128,7 @@ def test_every_candidate_is_what_it_says(monkeypatch):
     seen = {}
     for name in bench.candidates("cpu"):
         with pytest.raises(Spy):
-            bench.measure(SETUP, "autoencoder", name)
+            bench.Running(SETUP, "autoencoder", name)
         trainer = made["trainer"]
         model = trainer.model.example[0] if isinstance(trainer.model, Stack) else trainer.model
         weight = model.encoder[2].weight
@@ -203,19 +206,84 @@ def test_a_profile_says_where_the_time_of_a_step_goes(capfd):
     # Two layers of the encoder and two of the painter, once forwards and once backwards.
     assert calls["convolution"] == calls["convolution_backward"] == 4
     # Together they take no less than the fastest of some steps that nobody watches, and no more than passed meanwhile.
-    steps = bench.measure(dataclasses.replace(SETUP, repeats=5), "continuous-capsules", "+ channels-last").all_seconds
-    assert 0.2 * min(steps) < sum(seconds) < passed / setup.steps
+    running = bench.Running(SETUP, "continuous-capsules", "+ channels-last")
+    fastest = min(running.repeat()[0] for _ in range(2))
+    assert 0.2 * fastest < sum(seconds) < passed / setup.steps
 
 
 def test_a_fresh_process_knows_its_own_peak_memory(monkeypatch):
     monkeypatch.setattr(bench, "_peak", lambda *_arguments: -1)  # in this process, and so not in the other
-    measured = bench._in_a_fresh_process(1, bench.measure, SETUP, "continuous-capsules", "+ fused optimiser", True)
+    (measured,) = bench.measure(SETUP, "continuous-capsules", ["+ fused optimiser"])
     assert 5e7 < measured.peak_bytes < 5e9
-    assert measured.seconds > 0
+    assert len(measured.all_seconds) == SETUP.repeats
+    assert min(measured.all_seconds) > 0
 
 
 def test_without_a_process_of_its_own_the_memory_is_not_known():
-    assert bench.measure(SETUP, "continuous-capsules", "+ fused optimiser").peak_bytes is None
+    assert bench.Running(SETUP, "continuous-capsules", "+ fused optimiser").repeat()[1] is None
+
+
+def test_candidates_take_turns(monkeypatch):
+    """One after the other in each round, so that what slows the machine slows all of them."""
+    asked = []
+
+    class Timed:
+        def __init__(self, setup, model, name):
+            self.name = name
+
+        def repeat(self):
+            asked.append(self.name)
+            return float(len(asked)), 7
+
+    monkeypatch.setattr(bench, "Running", Timed)
+    one, other = bench.measure(dataclasses.replace(SETUP, repeats=3), "autoencoder", ["one", "other"], fresh=False)
+    assert asked == ["one", "other"] * 3
+    assert (one.all_seconds, other.all_seconds) == ([1, 3, 5], [2, 4, 6])
+    assert (one.seconds, other.seconds, one.peak_bytes) == (3, 4, 7)
+    assert one.images_per_second == 32 / 3
+
+
+def test_a_repeat_of_slow_steps_has_fewer(monkeypatch):
+    setup = dataclasses.replace(SETUP, steps=50)
+    assert bench.Running(setup, "continuous-capsules", "+ fused optimiser").steps == 50
+    monkeypatch.setattr(bench, "LONGEST", 1e-6)
+    running = bench.Running(setup, "continuous-capsules", "+ fused optimiser")
+    assert running.steps == 1
+    made = int(running.trainer.made)
+    running.repeat()
+    assert int(running.trainer.made) == made + 1
+
+
+def test_what_was_written_is_read_again(small, tmp_path):
+    out = tmp_path / "bench.json"
+    measured = bench.run(SETUP, ["continuous-capsules"], progress=False, fresh=False)
+    out.write_text(json.dumps(dataclasses.asdict(measured)))
+    assert bench.read(out) == measured
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"setup": {}}', '{"setup": {"size": 1}}'])
+def test_a_file_of_something_else_is_refused(text, tmp_path):
+    (tmp_path / "bench.json").write_text(text)
+    with pytest.raises(ResultError, match="not what bench --out writes"):
+        bench.read(tmp_path / "bench.json")
+    with pytest.raises(ResultError, match="cannot read"):
+        bench.read(tmp_path / "nowhere.json")
+
+
+def test_stored_benchmarks_are_of_the_models_that_there_are():
+    """At the article's sizes, of every candidate of their device, and of steps that cost what they cost now."""
+    stored = bench.stored()
+    assert stored
+    for benchmark in stored:
+        setup = benchmark.setup
+        assert (setup.experiment, setup.profile, setup.source) == ("shift-transfer", "full", "mnist")
+        assert benchmark.batch == EXPERIMENTS["shift-transfer"].batch
+        for model in bench.MODELS:
+            names = [row.candidate for row in benchmark.measurements if row.model == model]
+            assert names == list(bench.candidates(setup.device))
+            now = bench.count(dataclasses.replace(setup, source="embedded", device="cpu"), model)
+            assert benchmark.costs[model].flops == now.flops
+            assert benchmark.floors[model] == benchmark.costs[model].floor(benchmark.rates)
 
 
 @pytest.mark.parametrize(

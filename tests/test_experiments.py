@@ -27,6 +27,9 @@ def test_shift_transfer_is_the_reference_s():
         "continuous-capsules",
         "digit-capsules",
         "adversarial-autoencoder",
+        "autoencoder-tf32",
+        "continuous-capsules-tf32",
+        "continuous-capsules-bf16",
     )
     assert [point for point in task.grid if task.is_inside(point)] == [-4, -2, 0, 2, 4]
     assert [point for point in task.grid if not task.is_inside(point) and not task.is_outside(point)] == [-6, 6]

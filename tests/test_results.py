@@ -28,7 +28,8 @@ def test_a_result_says_what_it_is(outcome):
     assert outcome.unit == "pixels"
     assert len(outcome.curves[4]) == len(outcome.grid)
     assert outcome.config["optimiser"]["name"] == "adam"
-    assert set(outcome.machine) == {"device", "torch", "python", "commit"}
+    assert set(outcome.machine) == {"device", "torch", "python", "commit", "precision"}
+    assert outcome.machine["precision"] == "float32"
     assert outcome.seconds > 0
 
 
