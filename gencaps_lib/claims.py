@@ -7,6 +7,7 @@ Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from gencaps_lib.judging import generator_error
 from gencaps_lib.results import Result, Runs
 from gencaps_lib.tasks import Task
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+HOLDS, FAILS, OPEN, UNSEEN = "holds", "does not hold", "undecided", "not visible at this size"
 
 # Of the results of one seed, by model: one number.
 Quantity = Callable[[Mapping[str, Result], Task], float]
@@ -37,6 +38,7 @@ class Claim:
     measure : the same as a function of the results of one seed
     least, most : the bounds between which the claim holds; None where there is none
     verdict : what the book says; the published results must say the same
+    premise, met : what the claim takes for granted, in words and as a function of the results of one seed, if anything
     """
 
     text: str
@@ -47,16 +49,18 @@ class Claim:
     least: float | None = None
     most: float | None = None
     verdict: str = HOLDS
+    premise: str = ""
+    met: Callable[[Mapping[str, Result], Task], bool] = lambda results, task: True
 
     @property
     def rule(self) -> str:
-        """The quantity and its bounds, in words."""
+        """The quantity, its bounds and the premise, in words."""
         least = "" if self.least is None else f" at least {self.least:g}"
         most = "" if self.most is None else f" at most {self.most:g}"
-        return f"{self.quantity}:{least}{most}"
+        return f"{self.quantity}:{least}{most}" + (f", provided that {self.premise}" if self.premise else "")
 
     def values(self, runs: Mapping[str, Runs]) -> list[float]:
-        """The quantity for every seed that all of the claim's models have, in order.
+        """The quantity for every seed that all of the claim's models have, in order; NaN where its premise is not met.
 
         Parameters
         ----------
@@ -79,10 +83,15 @@ class Claim:
         ((profile, _),) = settings
         task = EXPERIMENTS[self.experiment].at(profile).task
         chosen = [dict(zip(self.models, (results[seed] for results in by_seed), strict=True)) for seed in seeds]
-        return [self.measure(results, task) for results in chosen]
+        return [self.measure(results, task) if self.met(results, task) else math.nan for results in chosen]
 
     def judge(self, values: Sequence[float]) -> str:
-        """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise."""
+        """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise.
+
+        It is not visible at this size if a seed does not meet its premise.
+        """
+        if any(map(math.isnan, values)):
+            return UNSEEN
         kept = [
             (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
             for value in values
@@ -105,7 +114,40 @@ def _over(score: Callable[[Sequence[float], Task], float], model: str, other: st
 
 _RATIO = "transfer ratio of '4'"
 _AUTO, _CONTINUOUS, _DIGIT = "autoencoder", "continuous-capsules", "digit-capsules"
+_ADVERSARIAL = "adversarial-autoencoder"
 _LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
+
+
+def _longer_code(architecture: str) -> list[Claim]:
+    """The claims about a code of 128 numbers, which are about it only where the network has put it to use."""
+    short, long = f"{architecture}-z10", f"{architecture}-z128"
+    what = {"autoencoder": "the autoencoder", "continuous-capsules": "continuous capsules"}[architecture]
+    shared = {
+        "premise": "it halves the error in range",
+        "met": lambda results, task: _over(mean_inside, long, short)(results, task) <= 0.5,
+        "verdict": UNSEEN,
+    }
+    return [
+        Claim(
+            f"A longer code lowers the error of {what} where the '4' was not seen",
+            "rotation-long-code",
+            (long, short),
+            "error of '4' out of range over that with z = 10",
+            _over(mean_outside, long, short),
+            most=0.5,
+            **shared,
+        ),
+        Claim(
+            f"With it, rotation transfers very well with {what}",
+            "rotation-long-code",
+            (long, short),
+            _RATIO,
+            _ratio(long),
+            most=1.5,
+            **shared,
+        ),
+    ]
+
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -175,6 +217,41 @@ CLAIMS: tuple[Claim, ...] = (
         most=0.6,
     ),
     Claim(
+        "An autoencoder rotates only what it has seen",
+        "rotation-transfer",
+        (_AUTO,),
+        _RATIO,
+        _ratio(_AUTO),
+        least=1.5,
+    ),
+    Claim(
+        "An adversarial code does not mend it",
+        "rotation-transfer",
+        (_ADVERSARIAL,),
+        _RATIO,
+        _ratio(_ADVERSARIAL),
+        least=1.5,
+        verdict=FAILS,
+    ),
+    Claim(
+        "Rotation transfers imperfectly with digit capsules",
+        "rotation-transfer",
+        (_DIGIT,),
+        _RATIO,
+        _ratio(_DIGIT),
+        least=1.2,
+    ),
+    Claim(
+        "And with continuous capsules",
+        "rotation-transfer",
+        (_CONTINUOUS,),
+        _RATIO,
+        _ratio(_CONTINUOUS),
+        least=1.2,
+    ),
+    *_longer_code(_AUTO),
+    *_longer_code(_CONTINUOUS),
+    Claim(
         "Seen at one angle, an autoencoder is worse near it than far away: it returns the memorised '4'",
         "rotation-one-shot",
         (_AUTO,),
@@ -223,6 +300,21 @@ CLAIMS: tuple[Claim, ...] = (
         _over(mean_outside, _CONTINUOUS, _AUTO),
         most=1,
         verdict=FAILS,
+    ),
+    *(
+        Claim(
+            f"With the raw angle as code, {who} beyond a whole turn either",
+            "rotation-raw-angle",
+            (model,),
+            _RATIO,
+            _ratio(model),
+            least=2,
+        )
+        for who, model in (
+            ("an autoencoder does not rotate", _AUTO),
+            ("continuous capsules do not", _CONTINUOUS),
+            ("digit capsules do not", _DIGIT),
+        )
     ),
 )
 

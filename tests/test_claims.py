@@ -1,12 +1,16 @@
 """The claims' rules, and that the published results say of each claim what the book says."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
 
 from gencaps_lib import results
-from gencaps_lib.claims import CLAIMS, FAILS, HOLDS, OPEN, OWN_CLAIMS, Claim
+from gencaps_lib.claims import CLAIMS, FAILS, HOLDS, OPEN, OWN_CLAIMS, UNSEEN, Claim
+from gencaps_lib.evaluation import mean_outside
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.protocols import TF32_ON_CUDA
+from gencaps_lib.seeds import moved
 
 
 @pytest.mark.parametrize("claim", CLAIMS + OWN_CLAIMS, ids=lambda claim: f"{claim.experiment}: {claim.text}")
@@ -15,6 +19,23 @@ def test_the_published_results_say_what_the_book_says(claim):
     values = claim.values(runs)
     assert len(values) >= 2, "a claim needs at least two seeds"
     assert claim.judge(values) == claim.verdict, values
+
+
+def in_seed_noise(runs, precision):
+    """The architectures of a precision's published runs, and whether each moved by no more than its seeds lie apart."""
+    found = {}
+    for models in runs.values():
+        for name, changed in models.items():
+            architecture, _, given = name.rpartition("-")
+            if given == precision:
+                assert len(changed.seeds) >= 3
+                entries = moved(models[architecture], changed, 4)
+                found[architecture] = found.get(architecture, True) and all(entry.within_noise for entry in entries)
+    return found
+
+
+def test_tf32_is_for_models_of_which_runs_showed_that_they_bear_it():
+    assert {name for name, bears in in_seed_noise(results.published(), "tf32").items() if bears} == TF32_ON_CUDA
 
 
 def made_up(seed, level, profile="quick", source="mnist"):
@@ -53,6 +74,30 @@ def test_every_seed_or_none_decides():
     assert at_least.judge([1.9, 1.0]) == FAILS
     assert [between.judge([value]) for value in (0.9, 1.0, 2.0, 2.1)] == [FAILS, HOLDS, HOLDS, FAILS]
     assert between.rule == "it: at least 1 at most 2"
+
+
+def test_a_claim_without_its_premise_is_not_visible():
+    """As it is if one seed does not meet it; the others then decide nothing."""
+
+    def out_of_range(results, task):
+        return mean_outside(results["autoencoder"].curves[4], task)
+
+    claim = Claim(
+        "text",
+        "shift-transfer",
+        ("autoencoder",),
+        "it",
+        out_of_range,
+        most=3,
+        premise="it exceeds 1",
+        met=lambda results, task: out_of_range(results, task) > 1,
+    )
+    assert claim.rule == "it: at most 3, provided that it exceeds 1"
+    met, not_met = claim.values({"autoencoder": seeds(made_up(0, 2.0), made_up(1, 0.5))})
+    assert met == 2.0
+    assert math.isnan(not_met)
+    assert claim.judge([met, not_met]) == UNSEEN
+    assert claim.judge([met]) == HOLDS
 
 
 @pytest.mark.parametrize(

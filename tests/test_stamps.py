@@ -161,6 +161,21 @@ def test_rounding_is_no_change_of_numerics():
         assert stamps.same_numerics(today, other) is same
     del other["autoencoder"]
     assert not stamps.same_numerics(today, other)
+    assert not stamps.same_numerics(other, today)
+
+
+@pytest.mark.parametrize(
+    ("code", "stale"), [("names = task.models", True), ("from gencaps_lib.models import a", False)]
+)
+def test_a_new_model_concerns_chapters_that_ask_for_all(chapter, code, stale):
+    """A model that is gone, or is another one, concerns every chapter."""
+    today = stamps.numerics("shift-transfer", "smoke")
+    fewer = {name: entry for name, entry in today.items() if name != "autoencoder"}
+    assert stamps.all_models({"cells": written(code)}) is stale
+    assert stamps.same_numerics(fewer, today, added=True)
+    assert not stamps.same_numerics(today, fewer, added=True)
+    assert not stamps.same_numerics({}, today, added=True)
+    assert not stamps.same_numerics({**fewer, "digit-capsules": fewer["continuous-capsules"]}, today, added=True)
 
 
 @pytest.mark.parametrize(

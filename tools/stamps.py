@@ -73,6 +73,11 @@ def experiments_of(notebook: Mapping[str, Any]) -> list[str]:
     return [name for name in EXPERIMENTS if name in words]
 
 
+def all_models(notebook: Mapping[str, Any]) -> bool:
+    """Whether a chapter asks an experiment for its models, so that a new one changes what it shows."""
+    return any(getattr(node, "attr", None) == "models" for tree in trees(notebook) for node in ast.walk(tree))
+
+
 def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
     """The experiments whose published results a chapter shows.
 
@@ -110,6 +115,7 @@ def rehearse(experiment: Experiment, model: str) -> list[float]:
         experiment.optimiser(model),
         batch=8,
         growth=experiment.growth.get(model, 0.0),
+        precision=experiment.precision.get(model, "float32"),
     )
     for _ in range(2):
         trainer.step()
@@ -130,16 +136,17 @@ def numerics(name: str, profile: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def same_numerics(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two `numerics` agree, but for rounding."""
-    return one.keys() == other.keys() and all(
-        matches(one[model], other[model])
-        and len(one[model]["rehearsal"]) == len(other[model]["rehearsal"])
+def same_numerics(stored: Mapping[str, Any], today: Mapping[str, Any], added: bool = False) -> bool:
+    """Whether `numerics` of today are those of a stamp, but for rounding; `added` bears models that are new."""
+    models_agree = 0 < len(stored.keys() & today.keys()) == len(stored) and (added or len(stored) == len(today))
+    return models_agree and all(
+        matches(stored[model], today[model])
+        and len(stored[model]["rehearsal"]) == len(today[model]["rehearsal"])
         and all(
             math.isclose(a, b, rel_tol=1e-3)
-            for a, b in zip(one[model]["rehearsal"], other[model]["rehearsal"], strict=True)
+            for a, b in zip(stored[model]["rehearsal"], today[model]["rehearsal"], strict=True)
         )
-        for model in one
+        for model in stored
     )
 
 
@@ -199,7 +206,9 @@ def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
     found += [
         f"{experiment} computes other numbers today than when {name} was executed: {remedy}"
         for experiment in experiments_of(notebook)
-        if not same_numerics(stamp["numerics"].get(experiment, {}), numerics(experiment, stamp["profile"]))
+        if not same_numerics(
+            stamp["numerics"].get(experiment, {}), numerics(experiment, stamp["profile"]), not all_models(notebook)
+        )
     ]
     if stamp["published"] != published(shown_of_published(notebook)):
         found.append(f"the published results that {name} shows are others today: {remedy}")
