@@ -370,6 +370,12 @@ def stored() -> list[Benchmark]:
     return [read(path) for path in sorted(STORED.glob("*.json"))]
 
 
+def port_and_ours(benchmark: Benchmark, model: str) -> tuple[Measurement, Measurement]:
+    """A model's step as the port makes it, and as the library does, with all changes that are on top of each other."""
+    rows = [row for row in benchmark.measurements if row.model == model]
+    return rows[0], [row for row in rows if row.candidate.startswith("+")][-1]
+
+
 def table(benchmark: Benchmark) -> str:
     """What was measured, for people."""
     setup, rates = benchmark.setup, benchmark.rates
