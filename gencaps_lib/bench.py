@@ -37,7 +37,7 @@ from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 MODELS = ("autoencoder", "continuous-capsules")
 SHOWN = 8  # of a step's operations, the slowest
 STORED = Path(__file__).parent / "benchmarks"
-LONGEST = 5.0  # seconds that a repeat is to take, if it has more than one step
+LONGEST = 5.0  # seconds that a repeat is to take; where a single step takes more, one of them has to do
 # As torch makes it for who says no more than its name; `Optimiser` would make it faster on CUDA.
 PLAIN = Optimiser("adam", 1e-3, options={"fused": None, "capturable": False})
 FUSED = Optimiser("adam", 1e-3, options={"fused": True})
@@ -189,12 +189,14 @@ class Running:
         self.candidate = candidates(setup.device)[name]
         self.trainer = _trainer(setup, model, self.candidate, 2 * WARM_UP + setup.repeats * setup.steps)
         self.advance = self.trainer.step
-        self._seconds(WARM_UP)
-        if self.candidate.captured:
-            with side_stream(self.trainer.device):
-                self.advance = self.trainer.capture()
-        # The rest of the warming up says how many steps a repeat has time for.
-        self.steps = min(setup.steps, max(1, int(LONGEST / self._seconds(WARM_UP))))
+        self.steps = 1
+        if self._seconds(1) < LONGEST:
+            self._seconds(WARM_UP - 1)
+            if self.candidate.captured:
+                with side_stream(self.trainer.device):
+                    self.advance = self.trainer.capture()
+            # The rest of the warming up says how many steps a repeat has time for.
+            self.steps = min(setup.steps, max(1, int(LONGEST / self._seconds(WARM_UP))))
 
     def _seconds(self, steps: int) -> float:
         with side_stream(self.trainer.device):
@@ -228,6 +230,8 @@ def _elsewhere(setup: Setup, model: str, name: str) -> Iterator[Callable[[], tup
 def measure(setup: Setup, model: str, names: Sequence[str], fresh: bool = True) -> list[Measurement]:
     """Time candidates' steps, in turns: a machine that grows slower meanwhile does so for all of them.
 
+    One of which a single step takes longer than `LONGEST` has one turn.
+
     `fresh` is that of `run`.
     """
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -239,6 +243,8 @@ def measure(setup: Setup, model: str, names: Sequence[str], fresh: bool = True) 
         }
         for _ in range(setup.repeats):
             for name, repeat in repeats.items():
+                if times[name] and times[name][-1] > LONGEST:
+                    continue
                 seconds, peaks[name] = repeat()
                 times[name].append(seconds)
     batch = EXPERIMENTS[setup.experiment].at(setup.profile).batch
