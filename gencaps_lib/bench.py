@@ -36,6 +36,7 @@ from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 
 MODELS = ("autoencoder", "continuous-capsules")
 SHOWN = 8  # of a step's operations, the slowest
+Repeat = Callable[[], tuple[float, int | None]]  # the seconds of a step, and the memory taken so far
 STORED = Path(__file__).parent / "benchmarks"
 LONGEST = 5.0  # seconds that a repeat is to take; where a single step takes more, one of them has to do
 # As torch makes it for who says no more than its name; `Optimiser` would make it faster on CUDA.
@@ -54,8 +55,8 @@ class Candidate:
     optimiser : how to optimise
     channels_last : the memory format of the model, otherwise contiguous
     captured : as a CUDA graph
-    precision : of the products, as in `training.fit`
-    bf16 : the model under autocast to bfloat16, which `fit` does not use: it changes results
+    precision : of the products, as in `training.Trainer`; the port leaves it to PyTorch
+    autocast : the model under autocast to bfloat16, which `fit` does not use: it changes results
     seeds : as many models in one step, with a batch for each, see `stacked.Stack`; its time is that of one of them
     """
 
@@ -64,24 +65,28 @@ class Candidate:
     optimiser: Optimiser = PLAIN
     channels_last: bool = False
     captured: bool = False
-    precision: str = "float32"
-    bf16: bool = False
+    precision: str | None = "float32"
+    autocast: bool = False
     seeds: int = 1
 
 
-def candidates(device: str) -> dict[str, Candidate]:
-    """What is measured on a device, by name; the one before the last three is how the library trains there."""
+def candidates(device: str, precision: str = "float32") -> dict[str, Candidate]:
+    """What is measured on a device, by name; the one before the last three is how the library trains there.
+
+    `precision` is what it trains the model with there, see `protocols.Experiment.precision_on`.
+    """
     fused = Candidate("+ fused optimiser", optimiser=FUSED)
     ours = [fused, replace(fused, name="+ channels-last", channels_last=True)]
     if torch.device(device).type == "cuda":
         ours.append(replace(ours[-1], name="+ captured graph", captured=True))
-        ours.append(replace(ours[-1], name="+ TF32", precision="tf32"))
+        if precision == "tf32":
+            ours.append(replace(ours[-1], name="+ TF32", precision="tf32"))
     ways = (
-        Candidate("straightforward port", port=True),
+        Candidate("straightforward port", port=True, precision=None),
         Candidate("+ data resident, batched transforms"),
         *ours,
         replace(ours[-1], name="the same with the reference's RMSProp", optimiser=REFERENCE),
-        replace(ours[-1], name="the same under bf16 autocast (not used)", bf16=True),
+        replace(ours[-1], name="the same under bf16 autocast (not used)", autocast=True),
         replace(ours[-1], name="the same, four seeds at once (not used)", seeds=4),
     )
     return {way.name: way for way in ways}
@@ -99,6 +104,12 @@ class Setup:
     threads: int = 1
     steps: int = 20
     repeats: int = 5
+
+
+def candidates_of(setup: Setup, model: str) -> dict[str, Candidate]:
+    """The `candidates` for a model."""
+    experiment = EXPERIMENTS[setup.experiment].at(setup.profile)
+    return candidates(setup.device, experiment.precision_on(torch.device(setup.device), model))
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trai
     if candidate.port:
         return Port(built, experiment.task, digits, steps, setup.device, **options)
     trainer = Trainer(built, experiment.task, digits.to(setup.device), steps, **options)
-    if candidate.bf16:
+    if candidate.autocast:
         objective = trainer.objective
 
         def lower_precision(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -182,37 +193,47 @@ class Running:
     ----------
     setup, model, name : what is measured, the model and the candidate by name
     alone : the process does nothing else, so that its memory is the step's
+
+    Attributes
+    ----------
+    steps : in a repeat
+    turns : how many repeats are to be made
     """
 
     def __init__(self, setup: Setup, model: str, name: str, alone: bool = False) -> None:
-        self.setup, self.model, self.alone = setup, model, alone
-        self.candidate = candidates(setup.device)[name]
+        self.alone = alone
+        self.candidate = candidates_of(setup, model)[name]
         self.trainer = _trainer(setup, model, self.candidate, 2 * WARM_UP + setup.repeats * setup.steps)
         self.advance = self.trainer.step
-        self.steps = 1
-        if self._seconds(1) < LONGEST:
-            self._seconds(WARM_UP - 1)
-            if self.candidate.captured:
-                with side_stream(self.trainer.device):
-                    self.advance = self.trainer.capture()
+        self.turns = self.steps = 1
+        self._seconds(1)  # it sets up what the others find there
+        slow = self._seconds(1) > LONGEST
+        if not slow:
+            self._seconds(WARM_UP - 2)
+        if self.candidate.captured:
+            with side_stream(self.trainer.device):
+                self.advance = self.trainer.capture()
+        if not slow:
             # The rest of the warming up says how many steps a repeat has time for.
             self.steps = min(setup.steps, max(1, int(LONGEST / self._seconds(WARM_UP))))
+            self.turns = setup.repeats
 
     def _seconds(self, steps: int) -> float:
         with side_stream(self.trainer.device):
             return seconds_of(self.advance, self.trainer.device, steps)
 
     def repeat(self) -> tuple[float, int | None]:
-        """The time of a step of one seed, over as many steps as a repeat has, and the memory taken so far."""
+        """The seconds of a step of one seed, over the steps of a repeat, and the memory taken so far."""
         return self._seconds(self.steps) / self.candidate.seeds, _peak(self.trainer.device, self.alone)
 
 
 _running: Running  # in a process of its own
 
 
-def _set_up(*arguments) -> None:  # noqa: ANN002
+def _set_up(*arguments) -> int:  # noqa: ANN002
     global _running
     _running = Running(*arguments, alone=True)
+    return _running.turns
 
 
 def _repeat() -> tuple[float, int | None]:
@@ -220,33 +241,37 @@ def _repeat() -> tuple[float, int | None]:
 
 
 @contextmanager
-def _elsewhere(setup: Setup, model: str, name: str) -> Iterator[Callable[[], tuple[float, int | None]]]:
-    """The ``repeat`` of a `Running` in a process of its own."""
+def _elsewhere(setup: Setup, model: str, name: str) -> Iterator[tuple[int, Repeat]]:
+    """The ``turns`` and the ``repeat`` of a `Running` in a process of its own."""
     with _fresh_process(setup.threads) as pool:
-        pool.submit(_set_up, setup, model, name).result()
-        yield lambda: pool.submit(_repeat).result()
+        turns = pool.submit(_set_up, setup, model, name).result()
+        yield turns, lambda: pool.submit(_repeat).result()
+
+
+def _here(setup: Setup, model: str, name: str) -> tuple[int, Repeat]:
+    running = Running(setup, model, name)
+    return running.turns, running.repeat
 
 
 def measure(setup: Setup, model: str, names: Sequence[str], fresh: bool = True) -> list[Measurement]:
     """Time candidates' steps, in turns: a machine that grows slower meanwhile does so for all of them.
 
-    One of which a single step takes longer than `LONGEST` has one turn.
+    A candidate of which a single step takes longer than `LONGEST` has one turn.
 
     `fresh` is that of `run`.
     """
     times: dict[str, list[float]] = {name: [] for name in names}
     peaks: dict[str, int | None] = {}
     with ExitStack() as stack:
-        repeats = {
-            name: stack.enter_context(_elsewhere(setup, model, name)) if fresh else Running(setup, model, name).repeat
+        running = {
+            name: stack.enter_context(_elsewhere(setup, model, name)) if fresh else _here(setup, model, name)
             for name in names
         }
-        for _ in range(setup.repeats):
-            for name, repeat in repeats.items():
-                if times[name] and times[name][-1] > LONGEST:
-                    continue
-                seconds, peaks[name] = repeat()
-                times[name].append(seconds)
+        for turn in range(setup.repeats):
+            for name, (turns, repeat) in running.items():
+                if turn < turns:
+                    seconds, peaks[name] = repeat()
+                    times[name].append(seconds)
     batch = EXPERIMENTS[setup.experiment].at(setup.profile).batch
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     return [Measurement(model, name, medians[name], times[name], batch / medians[name], peaks[name]) for name in names]
@@ -273,7 +298,8 @@ def profile(setup: Setup, model: str) -> list[Operation]:
 
     What an operation calls is not counted as its own. Watching takes time, too: the sum is more than a step.
     """
-    trainer = _trainer(setup, model, candidates(setup.device)["+ channels-last"], WARM_UP + setup.steps)
+    ours = [way for name, way in candidates_of(setup, model).items() if name.startswith("+")][-1]
+    trainer = _trainer(setup, model, ours, WARM_UP + setup.steps)
     for _ in range(WARM_UP):
         trainer.step()
     on_cuda = trainer.device.type == "cuda"
@@ -316,7 +342,6 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
     for model in models:
         with torch.device("meta"):
             experiment.build(model)
-    ways = candidates(setup.device)
     bar = tqdm(total=3 * len(models) + 2, desc="measuring", leave=False, disable=not progress)
 
     def call(function: Callable, *arguments) -> Any:  # noqa: ANN002
@@ -329,7 +354,7 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
         rates = call(machine_rates, setup.device)
         costs = {model: call(count, setup, model) for model in models}
         for model in models:
-            measurements += measure(setup, model, list(ways), fresh)
+            measurements += measure(setup, model, list(candidates_of(setup, model)), fresh)
             bar.update()
         profiles = {model: call(profile, setup, model) for model in models}
         routing = call(routing_costs, setup.device, experiment.batch)

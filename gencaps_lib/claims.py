@@ -7,7 +7,6 @@ Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Ne
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,8 +58,8 @@ class Claim:
         most = "" if self.most is None else f" at most {self.most:g}"
         return f"{self.quantity}:{least}{most}" + (f", provided that {self.premise}" if self.premise else "")
 
-    def values(self, runs: Mapping[str, Runs]) -> list[float]:
-        """The quantity for every seed that all of the claim's models have, in order; NaN where its premise is not met.
+    def values(self, runs: Mapping[str, Runs]) -> list[float | None]:
+        """The quantity for every seed that all of the claim's models have, in order; None where the premise is not met.
 
         Parameters
         ----------
@@ -83,14 +82,14 @@ class Claim:
         ((profile, _),) = settings
         task = EXPERIMENTS[self.experiment].at(profile).task
         chosen = [dict(zip(self.models, (results[seed] for results in by_seed), strict=True)) for seed in seeds]
-        return [self.measure(results, task) if self.met(results, task) else math.nan for results in chosen]
+        return [self.measure(results, task) if self.met(results, task) else None for results in chosen]
 
-    def judge(self, values: Sequence[float]) -> str:
+    def judge(self, values: Sequence[float | None]) -> str:
         """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise.
 
         It is not visible at this size if a seed does not meet its premise.
         """
-        if any(map(math.isnan, values)):
+        if None in values:
             return UNSEEN
         kept = [
             (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
@@ -123,7 +122,7 @@ def _longer_code(architecture: str) -> list[Claim]:
     short, long = f"{architecture}-z10", f"{architecture}-z128"
     what = {"autoencoder": "the autoencoder", "continuous-capsules": "continuous capsules"}[architecture]
     shared = {
-        "premise": "it halves the error in range",
+        "premise": "z = 128 halves the error in range",
         "met": lambda results, task: _over(mean_inside, long, short)(results, task) <= 0.5,
         "verdict": UNSEEN,
     }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import RECOGNISES, Experiment
+from gencaps_lib.precision import products
 from gencaps_lib.tasks import Task
 
 GALLERY = "gallery.npz"
@@ -59,7 +60,8 @@ def gallery(model: nn.Module, task: Task, digits: Digits) -> dict[str, np.ndarra
     was_training = model.training
     model.eval()
     try:
-        drawn = model(images, task.code(values))
+        with products("float32", images.device):
+            drawn = model(images, task.code(values))
     finally:
         model.train(was_training)
 

@@ -28,7 +28,7 @@ def forecast(experiment: Experiment, models: Sequence[str], train: Digits, steps
     seconds = 0.0
     for name in models:
         model = experiment.build(name).to(train.images.device, memory_format=torch.channels_last)
-        options = {"optimiser": experiment.optimiser(name), "batch": experiment.batch, "progress": False}
+        options = experiment.fit_options(train.images.device, name) | {"progress": False}
         fit(model, experiment.task, train, 1, **options)  # the first step warms up
         start = time.perf_counter()
         fit(model, experiment.task, train, steps, **options)

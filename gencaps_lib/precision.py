@@ -2,7 +2,7 @@
 
 Tensor cores multiply what has fewer digits than float32 has, and add up in float32. Whether a model learns as well
 with that is a question of numbers, not of hardware: where there are no such cores, the factors are rounded here, which
-is slower and gives the same answer.
+is slower and answers the same. Here they go to the nearest; what hardware does with the last digit may differ.
 
 References
 ----------
@@ -33,17 +33,17 @@ _PRODUCTS = {
 }
 
 
-def check_precision(name: str) -> str:
-    """The name of a precision, or a ValueError that lists them."""
-    if name not in PRECISIONS:
+def check_precision(name: str | None) -> str | None:
+    """The name of a precision, or None for none; a ValueError lists them."""
+    if name is not None and name not in PRECISIONS:
         raise ValueError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
     return name
 
 
 def rounded(values: Tensor, precision: str) -> Tensor:
-    """Round finite float32 values to a precision's mantissa, to the nearest; any shape (Veltkamp's splitting).
+    """Round float32 values to a precision's mantissa, to the nearest; any shape (Veltkamp's splitting).
 
-    Values of another type are returned as they are.
+    Values beyond 1e33 may become NaN; those of another type are returned as they are.
     """
     dropped = PRECISIONS["float32"] - PRECISIONS[precision]
     if values.dtype is not torch.float32 or not dropped:
@@ -82,11 +82,14 @@ def _tensor_cores(allowed: bool) -> Iterator[None]:
 
 
 @contextmanager
-def products(precision: str, device: torch.device) -> Iterator[None]:
+def products(precision: str | None, device: torch.device) -> Iterator[None]:
     """Make the matrix products and convolutions of one device inside at a precision, backward passes included.
 
     On CUDA, TF32 is left to the hardware, and ``"float32"`` keeps PyTorch from using TF32 in convolutions, which it
-    does by itself. All else is rounded by this library.
+    does by itself. All else is rounded by this library. None changes nothing.
+
+    PyTorch's settings are the process's, not the thread's. Inside, they can be read as ``fp32_precision`` only, not by
+    the older ``allow_tf32``.
 
     Raises
     ------
@@ -94,6 +97,9 @@ def products(precision: str, device: torch.device) -> Iterator[None]:
         An unknown precision.
     """
     check_precision(precision)
+    if precision is None:
+        yield
+        return
     on_cuda = device.type == "cuda"
     with ExitStack() as stack:
         if on_cuda:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ from gencaps_lib.models import build, count_parameters
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.tasks import Task
 
-# Published runs showed of these that TF32 moves the loss by no more than seeds lie apart; a test holds them to it.
+# Architectures whose loss TF32 moves by no more than seeds lie apart, on all published runs that tried (shift transfer
+# at the quick profile); a test holds the list to them.
 TF32_ON_CUDA = frozenset({"autoencoder", "continuous-capsules"})
 PROFILES = {
     "smoke": "embedded digits, tens of steps: does everything run?",
@@ -145,6 +147,15 @@ class Experiment:
         architecture = self.task.sizes[model].get("architecture", model)
         usual = "tf32" if device.type == "cuda" and architecture in TF32_ON_CUDA else "float32"
         return self.precision.get(model, usual)
+
+    def fit_options(self, device: torch.device, model: str) -> dict[str, Any]:
+        """How a model is trained on a device, as arguments of `training.fit`."""
+        return {
+            "optimiser": self.optimiser(model),
+            "batch": self.batch,
+            "growth": self.growth.get(model, 0.0),
+            "precision": self.precision_on(device, model),
+        }
 
     def build(self, model: str, seed: int = 0) -> nn.Module:
         """Build one of the experiment's models: an `Autoencoder`, or a classifier of `capsnet`."""

@@ -76,18 +76,9 @@ def run(
     """
     built = experiment.build(model, seed).to(train.images.device, memory_format=torch.channels_last)
     start = time.perf_counter()
-    precision = experiment.precision_on(train.images.device, model)
+    options = experiment.fit_options(train.images.device, model)
     history = fit(
-        built,
-        experiment.task,
-        train.of(*experiment.task.digits),
-        experiment.steps,
-        seed,
-        optimiser=experiment.optimiser(model),
-        batch=experiment.batch,
-        progress=progress,
-        growth=experiment.growth.get(model, 0.0),
-        precision=precision,
+        built, experiment.task, train.of(*experiment.task.digits), experiment.steps, seed, progress=progress, **options
     )
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:
@@ -110,7 +101,7 @@ def run(
         images=images,
         history=thinned(history, experiment.steps),
         seconds=seconds,
-        machine=machine(train.images.device) | {"precision": precision},
+        machine=machine(train.images.device) | {"precision": options["precision"]},
         fingerprint=fingerprint(experiment, model, seed),
         learned=experiment.kind(model).learned(built),
     )

@@ -144,7 +144,8 @@ def moved(before: Runs, after: Runs, digit: int) -> list[Moved]:
 
     Parameters
     ----------
-    before, after : a model without the change and with it, of the same seeds, profile and data
+    before, after : a model without the change and with it, of the same seeds, steps, profile and data; those before
+        with products in float32
     digit : one that was held out
 
     Returns
@@ -154,10 +155,12 @@ def moved(before: Runs, after: Runs, digit: int) -> list[Moved]:
     Raises
     ------
     ValueError
-        Other seeds, profiles or data, or only one seed.
+        Other seeds, steps, profiles or data, only one seed, or another precision before.
     """
     if before.label != after.label:
         raise ValueError(f"runs of different settings cannot be compared: {before.label}, and {after.label}")
+    if any(result.precision != "float32" for result in before.results):
+        raise ValueError("what a change moves is told from runs with products in float32 only; these have others")
     if len(before.results) < 2:
         raise ValueError("one seed cannot say how far seeds lie apart")
 

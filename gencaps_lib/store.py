@@ -70,6 +70,11 @@ class Result:
         return f"{self.source}, {self.profile} profile, {self.made:,} steps, seed {self.seed}"
 
     @property
+    def precision(self) -> str:
+        """Of the products in training, see `training.fit`."""
+        return self.machine.get("precision", "float32")
+
+    @property
     def stride(self) -> int:
         """Of how many training steps an entry of the history is the mean; the last may be of fewer."""
         return stride(self.config["steps"])

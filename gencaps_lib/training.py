@@ -94,7 +94,8 @@ class Trainer:
     Everything in a step happens on the digits' device, and nothing in it depends on a number that Python would have to
     wait for: on CUDA a step can be captured as a graph and replayed.
 
-    Takes the arguments of `fit`; `steps` is the number that will be made. A model with a ``prepare`` is prepared.
+    Takes the arguments of `fit`; `steps` is the number that will be made, and a `precision` of None leaves PyTorch's
+    settings alone. A model with a ``prepare`` is prepared.
 
     Attributes
     ----------
@@ -112,7 +113,7 @@ class Trainer:
         optimiser: Optimiser = REFERENCE,
         batch: int = 128,
         growth: float = 0.0,
-        precision: str = "float32",
+        precision: str | None = "float32",
     ) -> None:
         self.model, self.task, self.digits, self.batch = model, task, digits, batch
         self.precision = check_precision(precision)
@@ -152,11 +153,10 @@ class Trainer:
         DivergedError
             On the CPU, before the model is changed: the loss is not finite.
         """
-        # The transform itself is computed outside of it: targets are exact.
         if self.rival is not None:
             with products(self.precision, self.device):
                 self._train_rival()
-        batch = self.draw()
+        batch = self.draw()  # in float32, whatever the model is trained with: targets are exact
         self.adapt.zero_grad(set_to_none=True)
         with products(self.precision, self.device):
             loss, seen = self.objective(batch)

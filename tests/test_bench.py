@@ -30,7 +30,7 @@ def small(monkeypatch):
     monkeypatch.setattr(bench, "machine_rates", partial(costs.machine_rates, elements=2**16, side=64))
     monkeypatch.setattr(bench, "routing_costs", partial(costs.routing_costs, base=(4, 3, 2), repeats=1))
     monkeypatch.setattr(bench, "_in_a_fresh_process", lambda threads, function, *arguments: function(*arguments))
-    monkeypatch.setattr(bench, "_elsewhere", lambda *arguments: nullcontext(bench.Running(*arguments).repeat))
+    monkeypatch.setattr(bench, "_elsewhere", lambda *arguments: nullcontext(bench._here(*arguments)))
 
 
 @pytest.mark.parametrize("name", ["shift-transfer", "rotation-transfer", "rotation-raw-angle"])
@@ -98,7 +98,18 @@ def test_rates_are_of_this_machine():
     rates = costs.machine_rates("cpu", elements=2**20, side=256)
     assert 1e8 < rates.bandwidth < 1e13
     assert 1e8 < rates.arithmetic < 1e15
-    assert torch.backends.cuda.matmul.fp32_precision != "tf32"
+
+
+def test_a_gpu_s_rate_of_arithmetic_is_that_of_tensor_cores(monkeypatch):
+    """The floor is to be lower than what any precision of training reaches."""
+    asked = []
+    monkeypatch.setattr(costs, "products", lambda name, device: asked.append((name, device.type)) or nullcontext())
+    costs.machine_rates("cpu", elements=2, side=2)
+    monkeypatch.setattr(costs, "seconds_of", lambda *_arguments: 1.0)
+    rand = torch.rand
+    monkeypatch.setattr(torch, "rand", lambda *size, device: rand(*size))
+    costs.machine_rates("cuda", elements=2, side=2)
+    assert asked == [("float32", "cpu"), ("tf32", "cuda")]
 
 
 def test_routing_is_timed_beside_a_dense_layer_of_as_many_products():
@@ -143,15 +154,16 @@ def test_every_candidate_is_what_it_says(monkeypatch):
             output[0],
             getattr(trainer.model, "count", 1),
             trainer.batch,
+            trainer.precision,
         )
     assert list(seen.values()) == [
-        ("Port", "Adam", None, False, torch.float32, 1, 32),
-        ("Trainer", "Adam", None, False, torch.float32, 1, 32),
-        ("Trainer", "Adam", True, False, torch.float32, 1, 32),
-        ("Trainer", "Adam", True, True, torch.float32, 1, 32),
-        ("Trainer", "ReferenceRMSprop", None, True, torch.float32, 1, 32),
-        ("Trainer", "Adam", True, True, torch.bfloat16, 1, 32),
-        ("Trainer", "Adam", True, True, torch.float32, 4, 128),
+        ("Port", "Adam", None, False, torch.float32, 1, 32, None),
+        ("Trainer", "Adam", None, False, torch.float32, 1, 32, "float32"),
+        ("Trainer", "Adam", True, False, torch.float32, 1, 32, "float32"),
+        ("Trainer", "Adam", True, True, torch.float32, 1, 32, "float32"),
+        ("Trainer", "ReferenceRMSprop", None, True, torch.float32, 1, 32, "float32"),
+        ("Trainer", "Adam", True, True, torch.bfloat16, 1, 32, "float32"),
+        ("Trainer", "Adam", True, True, torch.float32, 4, 128, "float32"),
     ]
 
 
@@ -159,6 +171,17 @@ def test_on_cuda_the_captured_graph_is_measured_too():
     ways = bench.candidates("cuda")
     assert [name for name, way in ways.items() if way.captured] == list(ways)[4:]
     assert not any(way.captured for way in bench.candidates("cpu").values())
+
+
+def test_on_cuda_tf32_is_measured_of_models_that_are_trained_with_it():
+    setup = dataclasses.replace(SETUP, device="cuda")
+    for model, precision in (("continuous-capsules", "tf32"), ("digit-capsules", "float32")):
+        ways = bench.candidates_of(setup, model)
+        assert ("+ TF32" in ways) is (precision == "tf32")
+        ours = [name for name in ways if name.startswith("+")][-1]
+        assert [way.precision for way in list(ways.values())[-4:]] == [precision] * 4
+        assert list(ways)[-4] == ours
+    assert "+ TF32" not in bench.candidates_of(SETUP, "continuous-capsules")
 
 
 def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, capsys):
@@ -229,30 +252,32 @@ def test_candidates_take_turns(monkeypatch):
 
     class Timed:
         def __init__(self, setup, model, name):
-            self.name = name
+            self.name, self.turns = name, 1 if name == "slow" else setup.repeats
 
         def repeat(self):
             asked.append(self.name)
             return float(len(asked)), 7
 
     monkeypatch.setattr(bench, "Running", Timed)
-    one, other = bench.measure(dataclasses.replace(SETUP, repeats=3), "autoencoder", ["one", "other"], fresh=False)
-    assert asked == ["one", "other"] * 3
-    assert (one.all_seconds, other.all_seconds) == ([1, 3, 5], [2, 4, 6])
-    assert (one.seconds, other.seconds, one.peak_bytes) == (3, 4, 7)
-    assert one.images_per_second == 32 / 3
+    setup = dataclasses.replace(SETUP, repeats=3)
+    one, slow, other = bench.measure(setup, "autoencoder", ["one", "slow", "other"], fresh=False)
+    assert asked == ["one", "slow", "other", "one", "other", "one", "other"]
+    assert (one.all_seconds, slow.all_seconds, other.all_seconds) == ([1, 4, 6], [2], [3, 5, 7])
+    assert (one.seconds, other.seconds, one.peak_bytes) == (4, 5, 7)
+    assert one.images_per_second == 32 / 4
 
 
-def test_a_repeat_of_slow_steps_has_fewer(monkeypatch):
+def test_slow_steps_are_timed_less_often(monkeypatch):
+    """Of fast ones a repeat has as many as it should, of slow ones fewer; of very slow ones, one has to do."""
     setup = dataclasses.replace(SETUP, steps=50)
-    assert bench.Running(setup, "continuous-capsules", "+ fused optimiser").steps == 50
-    monkeypatch.setattr(bench, "LONGEST", 1e-6)
-    running = bench.Running(setup, "continuous-capsules", "+ fused optimiser")
-    assert (running.steps, int(running.trainer.made)) == (1, 1)
-    running.repeat()
-    assert int(running.trainer.made) == 2
-    (measured,) = bench.measure(setup, "continuous-capsules", ["+ fused optimiser"], fresh=False)
-    assert len(measured.all_seconds) == 1
+    for seconds, steps, turns, warming in ((0.01, 50, 2, 6), (1.0, 5, 2, 6), (60.0, 1, 1, 2)):
+        monkeypatch.setattr(
+            bench, "seconds_of", lambda run, device, times=1, s=seconds: [run() for _ in range(times)] and s
+        )
+        running = bench.Running(setup, "continuous-capsules", "+ fused optimiser")
+        assert (running.steps, running.turns, int(running.trainer.made)) == (steps, turns, warming)
+        running.repeat()
+        assert int(running.trainer.made) == warming + steps
 
 
 def test_what_was_written_is_read_again(small, tmp_path):

@@ -87,9 +87,11 @@ def test_rounding_ends_with_the_context(generator):
     one, other = torch.randn(5, 5, generator=generator), torch.randn(5, 5, generator=generator)
     with pytest.raises(RuntimeError, match="stop"), products("bf16", CPU):
         raise RuntimeError("stop")
-    with products("float32", CPU):
-        assert torch.equal(one @ other, torch.mm(one, other))
-    assert not torch.equal(one @ other, rounded(one, "bf16") @ rounded(other, "bf16"))
+    exact = one @ other
+    assert not torch.equal(exact, rounded(one, "bf16") @ rounded(other, "bf16"))
+    for name in ("float32", None):
+        with products(name, CPU):
+            assert torch.equal(one @ other, exact)
 
 
 def test_an_unknown_precision_is_named(task, digits):
@@ -207,11 +209,17 @@ def test_models_are_judged_in_float32(digits, monkeypatch):
     assert results.run(experiment, "continuous-capsules-tf32", digits, digits.first(1), progress=False)[0].curves
 
 
-def made_up(seed, history, inside, outside):
+def made_up(seed, history, inside, outside, precision="float32"):
     task = EXPERIMENTS["shift-transfer"].at("quick").task
     curve = [inside if task.is_inside(point) else outside for point in task.grid]
     return SimpleNamespace(
-        seed=seed, history=history, curves={4: curve}, source="mnist", profile="quick", made=len(history)
+        seed=seed,
+        history=history,
+        curves={4: curve},
+        source="mnist",
+        profile="quick",
+        made=len(history),
+        precision=precision,
     )
 
 
@@ -233,8 +241,13 @@ def test_what_cannot_be_compared_is_refused():
     one, other = made_up(0, [1.0], 1.0, 2.0), made_up(1, [1.0], 1.0, 2.0)
     with pytest.raises(ValueError, match="one seed cannot say"):
         moved(runs(one), runs(one), 4)
-    with pytest.raises(ValueError, match="different settings"):
-        moved(runs(one, other), runs(one), 4)
+    for key, value in (("seed", 2), ("made", 2), ("profile", "full"), ("source", "embedded")):
+        changed = [SimpleNamespace(**{**vars(result), key: value}) for result in (one, other)]
+        with pytest.raises(ValueError, match="different settings"):
+            moved(runs(one, other), runs(*changed), 4)
+    rough = made_up(1, [1.0], 1.0, 2.0, "tf32")
+    with pytest.raises(ValueError, match="products in float32 only"):
+        moved(runs(one, rough), runs(one, other), 4)
 
 
 def test_on_cuda_tf32_is_switched_on_and_off(monkeypatch):
@@ -244,12 +257,14 @@ def test_on_cuda_tf32_is_switched_on_and_off(monkeypatch):
     for name, expected in (("tf32", "tf32"), ("float32", "ieee"), ("bf16", "ieee")):
         with products("float32", torch.device("cuda")), products(name, torch.device("cuda")):
             assert [setting.fp32_precision for setting in settings] == [expected] * 2
+            with products(None, torch.device("cuda")):
+                assert [setting.fp32_precision for setting in settings] == [expected] * 2
         assert [setting.fp32_precision for setting in settings] == before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine; its switches are tested above")
 def test_what_is_rounded_here_is_what_tensor_cores_round(generator):
-    """The hardware's TF32 is as far from float64 as rounded factors are, and float32 is much nearer."""
+    """The hardware's TF32 is about as far from float64 as rounded factors are (it may cut off), float32 much nearer."""
     one, other = torch.randn(256, 512, generator=generator), torch.randn(512, 256, generator=generator)
     exact = one.double() @ other.double()
     errors = {}
@@ -258,5 +273,5 @@ def test_what_is_rounded_here_is_what_tensor_cores_round(generator):
             errors[f"{name} cuda"] = ((one.cuda() @ other.cuda()).cpu() - exact).abs().mean()
     with products("tf32", CPU):
         errors["tf32 cpu"] = (one @ other - exact).abs().mean()
-    assert errors["tf32 cuda"] == pytest.approx(errors["tf32 cpu"], rel=0.5)
+    assert errors["tf32 cpu"] / 2 < errors["tf32 cuda"] < 4 * errors["tf32 cpu"]
     assert errors["float32 cuda"] < errors["tf32 cuda"] / 50

@@ -165,7 +165,8 @@ def test_rounding_is_no_change_of_numerics():
 
 
 @pytest.mark.parametrize(
-    ("code", "stale"), [("names = task.models", True), ("from gencaps_lib.models import a", False)]
+    ("code", "stale"),
+    [("names = task.models", True), ("names = list(task.sizes)", True), ("from gencaps_lib.models import a", False)],
 )
 def test_a_new_model_concerns_chapters_that_ask_for_all(chapter, code, stale):
     """A model that is gone, or is another one, concerns every chapter."""
@@ -176,6 +177,21 @@ def test_a_new_model_concerns_chapters_that_ask_for_all(chapter, code, stale):
     assert not stamps.same_numerics(today, fewer, added=True)
     assert not stamps.same_numerics({}, today, added=True)
     assert not stamps.same_numerics({**fewer, "digit-capsules": fewer["continuous-capsules"]}, today, added=True)
+
+
+def test_other_benchmarks_concern_a_chapter_that_shows_them(chapter, monkeypatch, tmp_path):
+    shows = {**chapter, "cells": written("%pip", "bench.stored()")}
+    monkeypatch.setattr(stamps, "STORED", tmp_path)
+    assert stamps.benchmarks(chapter) is None
+    before = stamps.benchmarks(shows)
+    (tmp_path / "machine.json").write_text("{}")
+    assert stamps.benchmarks(shows) != before
+    assert stamps.faults(chapter, "it") == []
+    chapter["metadata"]["gencaps"] |= {"benchmarks": before}
+    stamp = {key: value for key, value in chapter["metadata"]["gencaps"].items() if key != "seal"}
+    chapter["metadata"]["gencaps"]["seal"] = stamps._digest(stamp)
+    (complaint,) = stamps.faults(chapter, "it")
+    assert "the stored benchmarks, which it shows, are others today" in complaint
 
 
 @pytest.mark.parametrize(

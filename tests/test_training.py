@@ -154,29 +154,31 @@ def test_a_capture_that_fails_leaves_no_trace(task, digits, monkeypatch):
 # What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a
 # schedule, with rotations, and with labels.
 STEPS = [
-    ("shift-transfer", "autoencoder", Optimiser()),
-    ("shift-transfer", "continuous-capsules", ADAM),
-    ("shift-transfer", "continuous-capsules", Optimiser(schedule="one-cycle")),
-    ("shift-extrapolation", "learned-addresses-pretrained", Optimiser("sgd", 1e-2, "one-cycle")),
-    ("rotation-transfer", "adversarial-autoencoder", Optimiser("adam", 1e-3)),
-    ("rotation-transfer", "digit-capsules", ADAM),
-    ("rotation-one-shot", "composed-capsules", ADAM),
-    ("rotation-range", "capsnet", ADAM),
-    ("rotation-range", "plain-classifier", Optimiser("adamw", 1e-3, "one-cycle")),
+    ("shift-transfer", "autoencoder", Optimiser(), "float32"),
+    ("shift-transfer", "continuous-capsules", ADAM, "float32"),
+    ("shift-transfer", "continuous-capsules", Optimiser(schedule="one-cycle"), "float32"),
+    ("shift-extrapolation", "learned-addresses-pretrained", Optimiser("sgd", 1e-2, "one-cycle"), "float32"),
+    ("rotation-transfer", "adversarial-autoencoder", Optimiser("adam", 1e-3), "float32"),
+    ("rotation-transfer", "digit-capsules", ADAM, "float32"),
+    ("rotation-one-shot", "composed-capsules", ADAM, "float32"),
+    ("rotation-range", "capsnet", ADAM, "float32"),
+    ("rotation-range", "plain-classifier", Optimiser("adamw", 1e-3, "one-cycle"), "float32"),
+    ("shift-transfer", "continuous-capsules", ADAM, "tf32"),
+    ("shift-transfer", "continuous-capsules", ADAM, "bf16"),
 ]
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine; the CPU makes the same step")
 
 
 @NO_GPU
-@pytest.mark.parametrize(("name", "model", "optimiser"), STEPS)
-def test_a_captured_step_is_the_eager_one(name, model, optimiser, digits):
+@pytest.mark.parametrize(("name", "model", "optimiser", "precision"), STEPS)
+def test_a_captured_step_is_the_eager_one(name, model, optimiser, precision, digits):
     experiment = EXPERIMENTS[name].at("smoke")
     train = digits.of(*experiment.task.digits).to("cuda")
     histories, weights = [], []
     for capture in (False, True):
         built = experiment.build(model).to("cuda", memory_format=torch.channels_last)
         options = {"optimiser": optimiser, "batch": 32, "progress": False, "capture": capture}
-        options["growth"] = experiment.growth.get(model, 0.0)
+        options |= {"growth": experiment.growth.get(model, 0.0), "precision": precision}
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a step that cannot be captured
             histories.append(fit(built, experiment.task, train, 30, **options))

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from gencaps_lib.bench import STORED
 from gencaps_lib.collection import PUBLISHED
 from gencaps_lib.data import load_digits
 from gencaps_lib.evaluation import image_losses
@@ -75,7 +76,19 @@ def experiments_of(notebook: Mapping[str, Any]) -> list[str]:
 
 def all_models(notebook: Mapping[str, Any]) -> bool:
     """Whether a chapter asks an experiment for its models, so that a new one changes what it shows."""
-    return any(getattr(node, "attr", None) == "models" for tree in trees(notebook) for node in ast.walk(tree))
+    return bool(_attributes(notebook) & {"models", "sizes"})
+
+
+def _attributes(notebook: Mapping[str, Any]) -> set[str]:
+    """The names that a chapter's code asks an object for."""
+    return {node.attr for tree in trees(notebook) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def benchmarks(notebook: Mapping[str, Any]) -> str | None:
+    """A digest of the stored benchmarks, if a chapter shows them."""
+    if "stored" not in _attributes(notebook):
+        return None
+    return _digest({path.name: path.read_text() for path in sorted(STORED.glob("*.json"))})
 
 
 def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
@@ -106,17 +119,8 @@ def rehearse(experiment: Experiment, model: str) -> list[float]:
     digits = load_digits("train", "embedded")
     built = experiment.build(model)
     built.prepare = lambda _: None  # a preliminary training takes longer than all the rest
-    trainer = Trainer(
-        built,
-        experiment.task,
-        digits,
-        experiment.steps,
-        0,
-        experiment.optimiser(model),
-        batch=8,
-        growth=experiment.growth.get(model, 0.0),
-        precision=experiment.precision.get(model, "float32"),
-    )
+    options = experiment.fit_options(digits.images.device, model) | {"batch": 8}
+    trainer = Trainer(built, experiment.task, digits, experiment.steps, **options)
     for _ in range(2):
         trainer.step()
     seen = trainer.losses[:2].tolist()
@@ -137,16 +141,20 @@ def numerics(name: str, profile: str) -> dict[str, dict[str, Any]]:
 
 
 def same_numerics(stored: Mapping[str, Any], today: Mapping[str, Any], added: bool = False) -> bool:
-    """Whether `numerics` of today are those of a stamp, but for rounding; `added` bears models that are new."""
-    models_agree = 0 < len(stored.keys() & today.keys()) == len(stored) and (added or len(stored) == len(today))
-    return models_agree and all(
-        matches(stored[model], today[model])
-        and len(stored[model]["rehearsal"]) == len(today[model]["rehearsal"])
+    """Whether `numerics` of today are those of a stamp, but for rounding; `added` allows new models."""
+    models_agree = stored.keys() <= today.keys() if added else stored.keys() == today.keys()
+    return (
+        bool(stored)
+        and models_agree
         and all(
-            math.isclose(a, b, rel_tol=1e-3)
-            for a, b in zip(stored[model]["rehearsal"], today[model]["rehearsal"], strict=True)
+            matches(stored[model], today[model])
+            and len(stored[model]["rehearsal"]) == len(today[model]["rehearsal"])
+            and all(
+                math.isclose(a, b, rel_tol=1e-3)
+                for a, b in zip(stored[model]["rehearsal"], today[model]["rehearsal"], strict=True)
+            )
+            for model in stored
         )
-        for model in stored
     )
 
 
@@ -174,6 +182,7 @@ def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, 
         "outputs": _digest(_outputs(notebook)),
         "numerics": {name: numerics(name, setting["profile"]) for name in experiments_of(notebook)},
         "published": published(shown_of_published(notebook)),
+        "benchmarks": benchmarks(notebook),
         **{key: setting[key] for key in ("profile", "source", "device")},
         "versions": {**versions, "torch": setting["torch"]},
         "commit": commit,
@@ -212,4 +221,6 @@ def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
     ]
     if stamp["published"] != published(shown_of_published(notebook)):
         found.append(f"the published results that {name} shows are others today: {remedy}")
+    if stamp.get("benchmarks") != benchmarks(notebook):
+        found.append(f"the stored benchmarks, which {name} shows, are others today: {remedy}")
     return found
