@@ -49,7 +49,7 @@ class Claim:
     most: float | None = None
     verdict: str = HOLDS
     premise: str = ""
-    met: Callable[[Mapping[str, Result], Task], bool] = lambda results, task: True
+    met: Callable[[Mapping[str, Result], Task], bool] | None = None
 
     @property
     def rule(self) -> str:
@@ -82,7 +82,8 @@ class Claim:
         ((profile, _),) = settings
         task = EXPERIMENTS[self.experiment].at(profile).task
         chosen = [dict(zip(self.models, (results[seed] for results in by_seed), strict=True)) for seed in seeds]
-        return [self.measure(results, task) if self.met(results, task) else None for results in chosen]
+        met = self.met or (lambda results, task: True)
+        return [self.measure(results, task) if met(results, task) else None for results in chosen]
 
     def judge(self, values: Sequence[float | None]) -> str:
         """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise.

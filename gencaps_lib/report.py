@@ -51,4 +51,5 @@ def _claims(found: Mapping[str, Mapping[str, Runs]]) -> Iterable[str]:
         except ValueError:
             yield f"not decided, its runs are not there: {line}"
         else:
-            yield f"{claim.judge(values)}: {line}: {', '.join(f'{value:.2f}' for value in values)}"
+            measured = ", ".join("–" if value is None else f"{value:.2f}" for value in values)
+            yield f"{claim.judge(values)}: {line}: {measured}"
