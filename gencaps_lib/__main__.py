@@ -213,9 +213,8 @@ def make_explorer(options: argparse.Namespace, profile: str) -> int:
     """Train and export the models of explorers; returns the exit status."""
     exporting.check_packages()
     names = options.scenes or list(scenes.SCENES)
-    (source,) = {
-        scenes.experiment(name, profile).source for name in names
-    }  # every one is a scene, and has the profile's
+    # Every one is a scene, and has the profile's source.
+    (source,) = {scenes.experiment(name, profile).source for name in names}
     train, test = (
         load_digits(split, source, root=options.data, device=_usable(options.device)) for split in ("train", "test")
     )

@@ -330,8 +330,7 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
     setup : what is measured, where, how often
     models : models of the experiment
     progress : show a bar
-    fresh : make each measurement in a process of its own, which nothing before has warmed up, or filled
-        with memory
+    fresh : make each measurement in a process of its own, which nothing before has warmed up, or filled with memory
 
     Raises
     ------

@@ -118,6 +118,11 @@ _ADVERSARIAL = "adversarial-autoencoder"
 _LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
 
 
+def _transfer_claim(text: str, experiment: str, model: str, **bounds) -> Claim:
+    """A claim about a model's transfer ratio of '4'; `bounds` are the least, the most and the verdict."""
+    return Claim(text, experiment, (model,), _RATIO, _ratio(model), **bounds)
+
+
 def _longer_code(architecture: str) -> list[Claim]:
     """The claims about a code of 128 numbers, which are about it only where the network has put it to use."""
     short, long = f"{architecture}-z10", f"{architecture}-z128"
@@ -150,20 +155,16 @@ def _longer_code(architecture: str) -> list[Claim]:
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim(
+    _transfer_claim(
         "An autoencoder learns to shift only what it has seen",
         "shift-transfer",
-        (_AUTO,),
-        _RATIO,
-        _ratio(_AUTO),
+        _AUTO,
         least=2,
     ),
-    Claim(
+    _transfer_claim(
         "Shift transfers with continuous capsules",
         "shift-transfer",
-        (_CONTINUOUS,),
-        _RATIO,
-        _ratio(_CONTINUOUS),
+        _CONTINUOUS,
         most=1.2,
     ),
     Claim(
@@ -174,20 +175,16 @@ CLAIMS: tuple[Claim, ...] = (
         _over(transfer_ratio, _DIGIT, _AUTO),
         most=1,
     ),
-    Claim(
+    _transfer_claim(
         "An autoencoder does not shift beyond what it has seen of all digits",
         "shift-extrapolation",
-        (_AUTO,),
-        _RATIO,
-        _ratio(_AUTO),
+        _AUTO,
         least=2,
     ),
-    Claim(
+    _transfer_claim(
         "Continuous capsules extrapolate a shift far beyond the range of all digits",
         "shift-extrapolation",
-        (_CONTINUOUS,),
-        _RATIO,
-        _ratio(_CONTINUOUS),
+        _CONTINUOUS,
         most=1.2,
         verdict=FAILS,
     ),
@@ -216,37 +213,29 @@ CLAIMS: tuple[Claim, ...] = (
         _over(mean_outside, _PRETRAINED, _LEARNED),
         most=0.6,
     ),
-    Claim(
+    _transfer_claim(
         "An autoencoder rotates only what it has seen",
         "rotation-transfer",
-        (_AUTO,),
-        _RATIO,
-        _ratio(_AUTO),
+        _AUTO,
         least=1.5,
     ),
-    Claim(
+    _transfer_claim(
         "An adversarial code does not mend it",
         "rotation-transfer",
-        (_ADVERSARIAL,),
-        _RATIO,
-        _ratio(_ADVERSARIAL),
+        _ADVERSARIAL,
         least=1.5,
         verdict=FAILS,
     ),
-    Claim(
+    _transfer_claim(
         "Rotation transfers imperfectly with digit capsules",
         "rotation-transfer",
-        (_DIGIT,),
-        _RATIO,
-        _ratio(_DIGIT),
+        _DIGIT,
         least=1.2,
     ),
-    Claim(
+    _transfer_claim(
         "And with continuous capsules",
         "rotation-transfer",
-        (_CONTINUOUS,),
-        _RATIO,
-        _ratio(_CONTINUOUS),
+        _CONTINUOUS,
         least=1.2,
     ),
     *_longer_code(_AUTO),
@@ -276,20 +265,16 @@ CLAIMS: tuple[Claim, ...] = (
         most=1,
         verdict=OPEN,
     ),
-    Claim(
+    _transfer_claim(
         "An autoencoder does not rotate beyond the range of all digits",
         "rotation-extrapolation",
-        (_AUTO,),
-        _RATIO,
-        _ratio(_AUTO),
+        _AUTO,
         least=2,
     ),
-    Claim(
+    _transfer_claim(
         "Nor do continuous capsules",
         "rotation-extrapolation",
-        (_CONTINUOUS,),
-        _RATIO,
-        _ratio(_CONTINUOUS),
+        _CONTINUOUS,
         least=2,
     ),
     Claim(
@@ -302,12 +287,10 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=FAILS,
     ),
     *(
-        Claim(
+        _transfer_claim(
             f"With the raw angle as code, {who} beyond a whole turn either",
             "rotation-raw-angle",
-            (model,),
-            _RATIO,
-            _ratio(model),
+            model,
             least=2,
         )
         for who, model in (
@@ -376,3 +359,8 @@ OWN_CLAIMS: tuple[Claim, ...] = (
         most=1,
     ),
 )
+
+
+def by_seed(values: Sequence[float | None]) -> str:
+    """The `values` of a claim in a line: a dash where a seed does not meet the premise."""
+    return ", ".join("–" if value is None else f"{value:.2f}" for value in values)

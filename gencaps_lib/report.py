@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from gencaps_lib.claims import CLAIMS, OWN_CLAIMS
+from gencaps_lib.claims import CLAIMS, OWN_CLAIMS, by_seed
 from gencaps_lib.results import published
 from gencaps_lib.seeds import Estimate, Runs
 
@@ -51,5 +51,4 @@ def _claims(found: Mapping[str, Mapping[str, Runs]]) -> Iterable[str]:
         except ValueError:
             yield f"not decided, its runs are not there: {line}"
         else:
-            measured = ", ".join("–" if value is None else f"{value:.2f}" for value in values)
-            yield f"{claim.judge(values)}: {line}: {measured}"
+            yield f"{claim.judge(values)}: {line}: {by_seed(values)}"
