@@ -306,7 +306,8 @@ def profile(setup: Setup, model: str) -> list[Operation]:
     # Else the profiler reports to the terminal, and so in a chapter, when it starts and that it found no GPU.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]
-    with torch.profiler.profile(activities=watched) as record:
+    # There is one cycle, so this keeps no more; without it PyTorch 2.11 warns that it drops the others.
+    with torch.profiler.profile(activities=watched, acc_events=True) as record:
         for _ in range(setup.steps):
             trainer.step()
         if on_cuda:

@@ -113,6 +113,7 @@ def _over(score: Callable[[Sequence[float], Task], float], model: str, other: st
 
 
 _RATIO = "transfer ratio of '4'"
+_NEAR_FAR = "error of '4' 20° to 60° away from the seen angle over that more than 90° away"
 _AUTO, _CONTINUOUS, _DIGIT = "autoencoder", "continuous-capsules", "digit-capsules"
 _ADVERSARIAL = "adversarial-autoencoder"
 _LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
@@ -134,7 +135,7 @@ def _longer_code(architecture: str) -> list[Claim]:
     }
     return [
         Claim(
-            f"A longer code lowers the error of {what} where the '4' was not seen",
+            f"A code of 128 lowers the error of {what} where the '4' was not seen",
             "rotation-long-code",
             (long, short),
             "error of '4' out of range over that with z = 10",
@@ -143,7 +144,7 @@ def _longer_code(architecture: str) -> list[Claim]:
             **shared,
         ),
         Claim(
-            f"With it, rotation transfers very well with {what}",
+            f"With a code of 128, rotation transfers very well with {what}",
             "rotation-long-code",
             (long, short),
             _RATIO,
@@ -189,7 +190,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=FAILS,
     ),
     Claim(
-        "They extrapolate better than the autoencoder",
+        "Beyond the range of all digits continuous capsules shift better than the autoencoder",
         "shift-extrapolation",
         (_CONTINUOUS, _AUTO),
         "their error of '4' out of range over the autoencoder's",
@@ -206,7 +207,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=OPEN,
     ),
     Claim(
-        "After a preliminary training of the addresses they extrapolate",
+        "A preliminary training of the addresses lowers the error out of range",
         "shift-extrapolation",
         (_PRETRAINED, _LEARNED),
         "their error of '4' out of range over that end to end",
@@ -219,21 +220,26 @@ CLAIMS: tuple[Claim, ...] = (
         _AUTO,
         least=1.5,
     ),
-    _transfer_claim(
-        "An adversarial code does not mend it",
+    Claim(
+        "An adversarial autoencoder, too, rotates only what it has seen",
         "rotation-transfer",
-        _ADVERSARIAL,
+        (_ADVERSARIAL, _AUTO),
+        _RATIO,
+        _ratio(_ADVERSARIAL),
         least=1.5,
-        verdict=FAILS,
+        verdict=UNSEEN,
+        # A model that draws badly at every angle has a ratio of about 1, and has transferred nothing.
+        premise="its error in range is at most twice the autoencoder's",
+        met=lambda results, task: _over(mean_inside, _ADVERSARIAL, _AUTO)(results, task) <= 2,
     ),
     _transfer_claim(
-        "Rotation transfers imperfectly with digit capsules",
+        "Rotation does not transfer fully with digit capsules",
         "rotation-transfer",
         _DIGIT,
         least=1.2,
     ),
     _transfer_claim(
-        "And with continuous capsules",
+        "Rotation does not transfer fully with continuous capsules",
         "rotation-transfer",
         _CONTINUOUS,
         least=1.2,
@@ -241,23 +247,23 @@ CLAIMS: tuple[Claim, ...] = (
     *_longer_code(_AUTO),
     *_longer_code(_CONTINUOUS),
     Claim(
-        "Seen at one angle, an autoencoder is worse near it than far away: it returns the memorised '4'",
+        "Seen at one angle, an autoencoder is worse near it than far away",
         "rotation-one-shot",
         (_AUTO,),
-        "error of '4' near the seen angle over that on the far side",
+        _NEAR_FAR,
         _near_far(_AUTO),
         least=1.1,
     ),
     Claim(
-        "Continuous capsules are not",
+        "Seen at one angle, continuous capsules are not worse near it",
         "rotation-one-shot",
         (_CONTINUOUS,),
-        "error of '4' near the seen angle over that on the far side",
+        _NEAR_FAR,
         _near_far(_CONTINUOUS),
         most=1.1,
     ),
     Claim(
-        "They draw the '4' better than the autoencoder where it was not seen",
+        "Seen at one angle, a '4' is drawn better elsewhere by continuous capsules than by the autoencoder",
         "rotation-one-shot",
         (_CONTINUOUS, _AUTO),
         "their error of '4' out of range over the autoencoder's",
@@ -272,13 +278,13 @@ CLAIMS: tuple[Claim, ...] = (
         least=2,
     ),
     _transfer_claim(
-        "Nor do continuous capsules",
+        "Continuous capsules do not rotate beyond the range of all digits",
         "rotation-extrapolation",
         _CONTINUOUS,
         least=2,
     ),
     Claim(
-        "But their error there is lower than the autoencoder's",
+        "Beyond the range of all digits continuous capsules rotate with a lower error than the autoencoder",
         "rotation-extrapolation",
         (_CONTINUOUS, _AUTO),
         "their error of '4' out of range over the autoencoder's",
@@ -288,13 +294,13 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     *(
         _transfer_claim(
-            f"With the raw angle as code, {who} beyond a whole turn either",
+            f"In our reading of ±180°, the raw angle as code, {who} rotate beyond a whole turn",
             "rotation-raw-angle",
             model,
             least=2,
         )
         for who, model in (
-            ("an autoencoder does not rotate", _AUTO),
+            ("an autoencoder does not", _AUTO),
             ("continuous capsules do not", _CONTINUOUS),
             ("digit capsules do not", _DIGIT),
         )
