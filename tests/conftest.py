@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
 
 from gencaps_lib import data
 from gencaps_lib.data import load_digits
@@ -52,6 +51,8 @@ def book(tmp_path_factory):
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium: the one that $CHROMIUM names, or the system's."""
+    from playwright.sync_api import sync_playwright  # here, so that the tests of the numerics need none
+
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.fail("no Chromium: apt-get install chromium, or name one in $CHROMIUM", pytrace=False)
