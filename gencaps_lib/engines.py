@@ -57,6 +57,18 @@ def reason(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
+def _check_gpu(device: torch.device) -> None:
+    """Raise an EngineError where a GPU does not answer: after some errors it answers nothing more to a process."""
+    if device.type != "cuda":
+        return
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        raise EngineError(
+            f"the GPU does not answer any more ({reason(error)}): start the study again, it goes on where it was"
+        ) from None
+
+
 class Engine(Protocol):
     """What makes the runs of a study."""
 
@@ -95,7 +107,9 @@ class LocalEngine:
 
     def finish(self) -> tuple[Job, Outcome]:
         job = self._jobs.popleft()
-        return job, attempt(job, *self._digits[job.entry.source], self._progress)
+        train, test = self._digits[job.entry.source]
+        _check_gpu(train.images.device)
+        return job, attempt(job, train, test, self._progress)
 
     def close(self) -> None:
         self._jobs.clear()

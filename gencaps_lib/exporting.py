@@ -38,14 +38,16 @@ def make(name: str, train: Digits, test: Digits, profile: str, seed: int = 0, pr
     progress : show a bar while training
     """
     experiment = scenes.experiment(name, profile)
-    shown = _in_order(test.first(SAMPLES))
+    judged = test.to("cpu")  # where a scene lives, whatever its models are trained on
+    shown = _in_order(judged.first(SAMPLES))
     decoders, latents, spread = [], {}, {}
     for part, architecture in zip(PARTS, experiment.models, strict=True):
         result, model = results.run(experiment, architecture, train, test.first(SAMPLES), seed, progress, partial=False)
+        model = model.cpu()
         decoders.append(model.decoder.half().float().requires_grad_(False))
         with torch.no_grad():
             latents[part] = model.encode(shown.images)
-            spread[part] = torch.cat([model.encode(images) for images in test.images.split(500)]).std(0)
+            spread[part] = torch.cat([model.encode(images) for images in judged.images.split(500)]).std(0)
     about = (
         f"{profile} profile: {experiment.steps:,} steps of {experiment.batch} images, seed {seed}; "
         f"data: {train.source}; {result.machine['device']}, PyTorch {result.machine['torch']}, commit "

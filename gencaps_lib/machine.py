@@ -5,14 +5,17 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import Experiment
-from gencaps_lib.training import fit
+from gencaps_lib.tasks import Task
+from gencaps_lib.training import WARM_UP, fit
 
 
 def setting(digits: Digits, profile: str) -> str:
@@ -23,20 +26,28 @@ def setting(digits: Digits, profile: str) -> str:
     )
 
 
-def forecast(experiment: Experiment, models: Sequence[str], train: Digits, steps: int = 5) -> str:
-    """How long training the models will take here, in a line: a few steps of each are timed."""
+def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> str:
+    """How long training the models will take here, in a line: a few steps of each are timed, on a GPU some hundred."""
+    device = train.images.device
+    few, many = (1, 6) if device.type == "cpu" else (WARM_UP + 1, 300)
     seconds = 0.0
     for name in models:
-        model = experiment.build(name).to(train.images.device, memory_format=torch.channels_last)
-        options = experiment.fit_options(train.images.device, name) | {"progress": False}
-        fit(model, experiment.task, train, 1, **options)  # the first step warms up
-        start = time.perf_counter()
-        fit(model, experiment.task, train, steps, **options)
-        seconds += (time.perf_counter() - start) / steps * experiment.steps
+        model = experiment.build(name).to(device, memory_format=torch.channels_last)
+        options = experiment.fit_options(device, name) | {"progress": False}
+        _seconds_of(few, model, experiment.task, train, options)  # warms up
+        # What every training begins with, on CUDA the capture of a step, is in both and cancels.
+        short, long = (_seconds_of(steps, model, experiment.task, train, options) for steps in (few, many))
+        seconds += (long - short) / (many - few) * experiment.steps
     return (
         f"{experiment.steps:,} steps at batch {experiment.batch} for {', '.join(models)}: "
         f"about {_duration(seconds)} of training here"
     )
+
+
+def _seconds_of(steps: int, model: nn.Module, task: Task, train: Digits, options: Mapping[str, Any]) -> float:
+    start = time.perf_counter()
+    fit(model, task, train, steps, **options)
+    return time.perf_counter() - start
 
 
 def _duration(seconds: float) -> str:

@@ -69,6 +69,8 @@ class Study:
         ------
         ResultError
             The folder cannot be written at all.
+        EngineError
+            A GPU does not answer any more; what had been finished is kept.
         KeyboardInterrupt
             It was interrupted; what had been finished is kept.
         """

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -220,13 +220,19 @@ class Trainer:
             parameter.grad = None
 
 
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all: memory that was freed on a stream, and workspaces of cuBLAS, are of use on the same one only."""
+    return torch.cuda.Stream(device)
+
+
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """Run what is inside on a CUDA stream of its own, which captures need; on the CPU, as ever."""
+    """Run what is inside on a CUDA stream beside the current one, which captures need; on the CPU, as ever."""
     if device.type != "cuda":
         yield
         return
-    outer, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    outer, side = torch.cuda.current_stream(device), _stream(device)
     side.wait_stream(outer)
     try:
         with torch.cuda.stream(side):
@@ -255,8 +261,9 @@ def fit(
     trained against it; one with a ``prepare(generator)`` (a preliminary training, see `learned_addresses`) is prepared
     first.
 
-    The same seed, device and number of threads give the same weights. Interrupting it (Ctrl-C, or the kernel's stop
-    button) keeps the model as trained so far, with a warning.
+    The same seed, device and number of threads give the same weights; on CUDA up to rounding, since some of cuDNN's
+    sums run in any order. Interrupting it (Ctrl-C, or the kernel's stop button) keeps the model as trained so far, with
+    a warning.
 
     Parameters
     ----------

@@ -226,6 +226,7 @@ def test_a_profile_says_where_the_time_of_a_step_goes(capfd):
     assert seconds == sorted(seconds, reverse=True)
     calls = {operation.name: operation.calls for operation in operations}
     assert calls["_fused_adam_"] == 1
+    assert not [name for name in calls if "Optimizer" in name], "the optimiser's calls are counted by their operations"
     # Two layers of the encoder and two of the painter, once forwards and once backwards.
     assert calls["convolution"] == calls["convolution_backward"] == 4
     # Together they take no less than the fastest of some steps that nobody watches, and no more than passed meanwhile.

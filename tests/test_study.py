@@ -16,7 +16,7 @@ import torch
 from gencaps_lib import __main__ as command_line
 from gencaps_lib import evaluation, results, training
 from gencaps_lib.data import load_digits
-from gencaps_lib.engines import LocalEngine
+from gencaps_lib.engines import EngineError, LocalEngine
 from gencaps_lib.jobs import Job, plan
 from gencaps_lib.study import Study
 from gencaps_lib.training import DivergedError
@@ -341,3 +341,20 @@ def test_on_a_cluster_runs_share_gpus_and_what_is_lost_too_often_has_failed(caps
     assert "digit-capsules, seed 0: failed, The node died.\n" in shown
     result = results.read("results/shift-transfer/continuous-capsules/seed0.json")
     assert result.machine == results.machine(torch.device("cpu")) | {"precision": "float32"}
+
+
+def test_a_gpu_that_is_lost_ends_a_study_with_what_to_do(monkeypatch):
+    """Else every run that is left would be recorded as one that failed by itself."""
+
+    def broken(device):
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered\nand many lines more")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", broken)
+    there = SimpleNamespace(images=SimpleNamespace(device=torch.device("cuda")))
+    work = Study(plan("smoke", ["shift-transfer"], PAIR, [0, 1]), "results")
+    source = next(iter(work.states)).entry.source
+    with pytest.raises(EngineError, match=r"answer any more \(CUDA error: .* triggered\): start the study again"):
+        work.run(LocalEngine({source: (there, there)}), report=print)
+    assert not list(Path("results").rglob("*.failed*")) + list(Path("results").rglob("seed*"))
+    # The claims are free.
+    assert all(filelock.FileLock(path).acquire(blocking=False) for path in Path("results/.claims").iterdir())
