@@ -88,12 +88,14 @@ TOO_WIDE = """() => {
     return page.scrollWidth > page.clientWidth ? [`the page is ${page.scrollWidth} px wide`, ...found] : found;
 }"""
 
-# Leaves one coloured token of each kind in the code of a page. Contrast is what takes time, and there are hundreds.
+# Leaves one coloured token of each kind in the code and in the signatures of a page. Contrast is what takes time, and
+# there are thousands.
 ONE_TOKEN_OF_A_KIND = """() => {
     const met = new Set();
-    for (const token of document.querySelectorAll(".highlight pre span[class]")) {
-        if (met.has(token.className)) token.replaceWith(...token.childNodes);
-        met.add(token.className);
+    for (const token of document.querySelectorAll(".highlight pre span[class], .sig span[class], .sig em[class]")) {
+        const kind = `${token.closest(".sig") ? "signature" : "code"} ${token.tagName} ${token.className}`;
+        if (met.has(kind)) token.replaceWith(...token.childNodes);
+        met.add(kind);
     }
 }"""
 
