@@ -294,7 +294,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     *(
         _transfer_claim(
-            f"In our reading of ±180°, the raw angle as code, {who} rotate beyond a whole turn",
+            f"In our reading of ±180°, the raw angle as code, {who} rotate beyond it",
             "rotation-raw-angle",
             model,
             least=2,

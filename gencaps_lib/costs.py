@@ -96,7 +96,7 @@ def machine_rates(device: str | torch.device, elements: int = 2**26, side: int |
         side = 8192 if where.type == "cuda" else 2048
     source, matrix = torch.rand(elements, device=where), torch.rand(side, side, device=where)
     target, product = torch.zeros_like(source), torch.zeros_like(matrix)
-    # On a GPU one copy takes little longer than starting it.
+    # On a GPU a single copy is over so soon that starting it counts.
     copies = 20 if where.type == "cuda" else 1
     copying = min(seconds_of(lambda: target.copy_(source), where, copies) for _ in range(6))
     with products("tf32" if where.type == "cuda" else "float32", where):

@@ -65,7 +65,8 @@ def _check_gpu(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     except RuntimeError as error:
         raise EngineError(
-            f"the GPU does not answer any more ({reason(error)}): start the study again, it goes on where it was"
+            f"the GPU does not answer any more ({reason(error)}): start the study again, it goes on "
+            "where it was; --retry makes the run that failed once more"
         ) from None
 
 

@@ -27,15 +27,18 @@ def setting(digits: Digits, profile: str) -> str:
 
 
 def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> str:
-    """How long training the models will take here, in a line: a few steps of each are timed, on a GPU some hundred."""
+    """How long training the models will take here, in a line: a few steps of each are timed, on a GPU some hundreds.
+
+    A preliminary training is not counted.
+    """
     device = train.images.device
     few, many = (1, 6) if device.type == "cpu" else (WARM_UP + 1, 300)
     seconds = 0.0
     for name in models:
         model = experiment.build(name).to(device, memory_format=torch.channels_last)
         options = experiment.fit_options(device, name) | {"progress": False}
-        _seconds_of(few, model, experiment.task, train, options)  # warms up
-        # What every training begins with, on CUDA the capture of a step, is in both and cancels.
+        _seconds_of(few, model, experiment.task, train, options)  # warms up, and prepares the model
+        # The capture of a step on CUDA is in both and cancels.
         short, long = (_seconds_of(steps, model, experiment.task, train, options) for steps in (few, many))
         seconds += (long - short) / (many - few) * experiment.steps
     return (
