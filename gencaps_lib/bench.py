@@ -26,12 +26,13 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 from tqdm.auto import tqdm
 
-from gencaps_lib.costs import Cost, Rates, RoutingCost, machine_rates, routing_costs, seconds_of, step_cost
+from gencaps_lib.costs import Cost, Rates, RoutingCost, machine_rates, routing_costs, step_cost
 from gencaps_lib.data import load_digits
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.machine import machine, seconds_of
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.port import Port
-from gencaps_lib.results import ResultError, machine
+from gencaps_lib.results import ResultError
 from gencaps_lib.stacked import Stack
 from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 

@@ -82,8 +82,9 @@ class Claim:
         ((profile, _),) = settings
         task = EXPERIMENTS[self.experiment].at(profile).task
         chosen = [dict(zip(self.models, (results[seed] for results in by_seed), strict=True)) for seed in seeds]
-        met = self.met or (lambda results, task: True)
-        return [self.measure(results, task) if met(results, task) else None for results in chosen]
+        return [
+            self.measure(results, task) if self.met is None or self.met(results, task) else None for results in chosen
+        ]
 
     def judge(self, values: Sequence[float | None]) -> str:
         """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise.
@@ -112,6 +113,11 @@ def _over(score: Callable[[Sequence[float], Task], float], model: str, other: st
     return lambda results, task: score(results[model].curves[4], task) / score(results[other].curves[4], task)
 
 
+def _draws_in_range(most: float, model: str, other: str) -> Callable[[Mapping[str, Result], Task], bool]:
+    """A premise: a model's error of '4' in range is at most so many times another's."""
+    return lambda results, task: _over(mean_inside, model, other)(results, task) <= most
+
+
 _RATIO = "transfer ratio of '4'"
 _NEAR_FAR = "error of '4' 20° to 60° away from the seen angle over that more than 90° away"
 _AUTO, _CONTINUOUS, _DIGIT = "autoencoder", "continuous-capsules", "digit-capsules"
@@ -130,7 +136,7 @@ def _longer_code(architecture: str) -> list[Claim]:
     what = {"autoencoder": "the autoencoder", "continuous-capsules": "continuous capsules"}[architecture]
     shared = {
         "premise": "z = 128 halves the error in range",
-        "met": lambda results, task: _over(mean_inside, long, short)(results, task) <= 0.5,
+        "met": _draws_in_range(0.5, long, short),
         "verdict": UNSEEN,
     }
     return [
@@ -230,7 +236,7 @@ CLAIMS: tuple[Claim, ...] = (
         verdict=UNSEEN,
         # A model that draws badly at every angle has a ratio of about 1, and has transferred nothing.
         premise="its error in range is at most twice the autoencoder's",
-        met=lambda results, task: _over(mean_inside, _ADVERSARIAL, _AUTO)(results, task) <= 2,
+        met=_draws_in_range(2, _ADVERSARIAL, _AUTO),
     ),
     _transfer_claim(
         "Rotation does not transfer fully with digit capsules",

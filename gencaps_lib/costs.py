@@ -8,15 +8,14 @@ Williams, Waterman, Patterson (2009), "Roofline": a computation is bound by its 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gencaps_lib.machine import seconds_of
 from gencaps_lib.precision import products
 from gencaps_lib.routing import route_by_address
 from gencaps_lib.training import Trainer
@@ -72,17 +71,6 @@ class RoutingCost:
     seconds: float
     dense_seconds: float
     dense_weights: int
-
-
-def seconds_of(run: Callable[[], Any], device: torch.device, times: int = 1) -> float:
-    """The time that one call takes, over some in a row."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    start = time.perf_counter()
-    for _ in range(times):
-        run()
-    wait()
-    return (time.perf_counter() - start) / times
 
 
 def machine_rates(device: str | torch.device, elements: int = 2**26, side: int | None = None) -> Rates:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import Experiment
-from gencaps_lib.tasks import Task
 from gencaps_lib.training import WARM_UP, fit
 
 
@@ -37,9 +36,10 @@ def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> st
     for name in models:
         model = experiment.build(name).to(device, memory_format=torch.channels_last)
         options = experiment.fit_options(device, name) | {"progress": False}
-        _seconds_of(few, model, experiment.task, train, options)  # warms up, and prepares the model
+        train_for = partial(fit, model, experiment.task, train, **options)
+        train_for(few)  # warms up, and prepares the model
         # The capture of a step on CUDA is in both and cancels.
-        short, long = (_seconds_of(steps, model, experiment.task, train, options) for steps in (few, many))
+        short, long = (seconds_of(partial(train_for, steps), device) for steps in (few, many))
         seconds += (long - short) / (many - few) * experiment.steps
     return (
         f"{experiment.steps:,} steps at batch {experiment.batch} for {', '.join(models)}: "
@@ -47,10 +47,15 @@ def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> st
     )
 
 
-def _seconds_of(steps: int, model: nn.Module, task: Task, train: Digits, options: Mapping[str, Any]) -> float:
+def seconds_of(run: Callable[[], Any], device: torch.device, times: int = 1) -> float:
+    """The time that one call takes, over some in a row."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
     start = time.perf_counter()
-    fit(model, task, train, steps, **options)
-    return time.perf_counter() - start
+    for _ in range(times):
+        run()
+    wait()
+    return (time.perf_counter() - start) / times
 
 
 def _duration(seconds: float) -> str:

@@ -33,6 +33,7 @@ def test_a_forecast_is_of_steps_and_not_of_what_a_training_begins_with(made):
 
 def test_on_a_gpu_it_looks_at_enough_steps_to_see_them_beside_a_capture(made, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_arguments, **_options: self)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     digits = SimpleNamespace(images=SimpleNamespace(device=torch.device("cuda")))
     line = machine.forecast(EXPERIMENTS["shift-transfer"].at("quick"), ["continuous-capsules"], digits)
     assert f"about {EXPERIMENTS['shift-transfer'].at('quick').steps * 0.1 / 60:.0f} minutes" in line
