@@ -64,6 +64,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     study.add_argument("--retry", action="store_true", help="make runs that failed before once more")
     study.add_argument("--force", action="store_true", help="replace stale results")
     study.add_argument("--engine", choices=("local", "ray"), default="local", help="this process, or a Ray cluster")
+    study.add_argument(
+        "--at-once", type=_positive, default=1, help="runs at once on a GPU of this machine (default: 1)"
+    )
     study.add_argument("--address", help="of the Ray cluster (default: $RAY_ADDRESS, or the one on this machine)")
     study.add_argument("--gpu", type=_positive_number, default=0.25, help="share of a GPU for a run on Ray")
     making = commands.add_parser("explorer", help="train the small models of the book's explorers, and export them")
@@ -206,7 +209,9 @@ def _engine(study: Study, options: argparse.Namespace) -> Engine:
         source: tuple(load_digits(split, source, root=options.data, device=device) for split in ("train", "test"))
         for source in {job.entry.source for job in study.missing}
     }
-    return RayEngine(digits, options.address, options.gpu) if options.engine == "ray" else LocalEngine(digits)
+    if options.engine == "ray":
+        return RayEngine(digits, options.address, options.gpu)
+    return LocalEngine(digits, at_once=options.at_once)
 
 
 def make_explorer(options: argparse.Namespace, profile: str) -> int:

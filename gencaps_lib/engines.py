@@ -7,6 +7,8 @@ Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applications
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 import warnings
 from collections import deque
@@ -22,6 +24,7 @@ from gencaps_lib.data import Digits
 from gencaps_lib.jobs import Job
 from gencaps_lib.machine import commit
 from gencaps_lib.results import Result
+from gencaps_lib.training import turns
 
 
 class EngineError(RuntimeError):
@@ -88,31 +91,57 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Makes one run after the other, in this process.
+    """Makes runs in this process: one after the other, or on a GPU several at once, each on a stream of its own.
 
     Parameters
     ----------
     digits : training and test digits by source, on the device to train on
-    progress : show a bar while training
+    progress : show a bar while training, where runs are made one after the other
+    at_once : how many runs are under way at once
+
+    Raises
+    ------
+    EngineError
+        Several at once on another device than CUDA, where nothing would be gained.
     """
 
-    capacity = 1
-
-    def __init__(self, digits: Mapping[str, tuple[Digits, Digits]], progress: bool = True) -> None:
+    def __init__(self, digits: Mapping[str, tuple[Digits, Digits]], progress: bool = True, at_once: int = 1) -> None:
+        devices = {train.images.device.type for train, _ in digits.values()}
+        if at_once > 1 and devices - {"cuda"}:
+            raise EngineError("several runs at once pay on CUDA only: leave --at-once out, or start several studies")
+        self.capacity = at_once
         self._digits = digits
-        self._progress = progress
+        self._progress = progress and at_once == 1
         self._jobs: deque[Job] = deque()
+        self._ended: queue.SimpleQueue[tuple[Job, Outcome]] = queue.SimpleQueue()
 
     def start(self, job: Job) -> None:
         self._jobs.append(job)
+        if self.capacity > 1:
+            threading.Thread(target=self._beside, args=(job,), daemon=True).start()
 
     def finish(self) -> tuple[Job, Outcome]:
-        job = self._jobs.popleft()
+        job, outcome = self._ended.get() if self.capacity > 1 else (self._jobs[0], None)
+        self._jobs.remove(job)
         train, test = self._digits[job.entry.source]
         _check_gpu(train.images.device)
-        return job, attempt(job, train, test, self._progress)
+        return job, attempt(job, train, test, self._progress) if outcome is None else outcome
+
+    def _beside(self, job: Job) -> None:
+        """Make a run in a thread of its own."""
+        outcome: Outcome = "interrupted"
+        try:
+            with turns.taken():
+                outcome = attempt(job, *self._digits[job.entry.source])
+        finally:
+            if isinstance(outcome, Made):
+                machine = {**outcome.result.machine, "at once": str(self.capacity)}
+                outcome = outcome._replace(result=replace(outcome.result, machine=machine))
+            self._ended.put((job, outcome))
 
     def close(self) -> None:
+        if self.capacity > 1 and self._jobs:
+            turns.stop()
         self._jobs.clear()
 
 

@@ -49,15 +49,14 @@ def _over_grid(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Te
     """(M, G) errors of ``draw(rows, code)`` against the transformed digits."""
     if len(digits) == 0:
         raise ValueError("there are no digits to evaluate on")
-    losses = torch.empty(len(digits), len(task.grid))
+    losses = torch.empty(len(digits), len(task.grid), device=digits.images.device)  # Python need not wait for it
     for column, value in enumerate(task.grid_values(digits.images.device)):
         for start in range(0, len(digits), batch):
             rows = slice(start, min(start + batch, len(digits)))
             values = value.expand(rows.stop - rows.start, -1)
             target = task.target(digits.images[rows], values)
-            error = (draw(rows, task.code(values)) - target).square().mean((1, 2, 3))
-            losses[rows, column] = error.cpu()
-    return losses
+            losses[rows, column] = (draw(rows, task.code(values)) - target).square().mean((1, 2, 3))
+    return losses.cpu()
 
 
 def by_digit(losses: Tensor, labels: Tensor) -> Curve:

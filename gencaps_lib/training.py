@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -203,7 +204,9 @@ class Trainer:
             warnings.simplefilter("ignore")
             graph.register_generator_state(self.generator)
         try:
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(self.device)):
+            # What other threads do meanwhile, each on a stream of its own, is none of this capture's business.
+            stream = torch.cuda.current_stream(self.device)
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self.step()
         except RuntimeError as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -220,10 +223,63 @@ class Trainer:
             parameter.grad = None
 
 
-@cache
+_own = threading.local()
+
+
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all: memory that was freed on a stream, and workspaces of cuBLAS, are of use on the same one only."""
-    return torch.cuda.Stream(device)
+    """A thread's own: memory that was freed on a stream, and workspaces of cuBLAS, are of use on the same one only."""
+    streams = vars(_own).setdefault("streams", {})
+    if device not in streams:
+        streams[device] = torch.cuda.Stream(device)
+    return streams[device]
+
+
+class Turns:
+    """One thread at a time, but where it lets others go on: for what sets PyTorch's settings, which are the process's.
+
+    Captured steps are replayed without regard to any setting, so threads that train at once take turns at all else.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holds = threading.local()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End every training that took a turn, as Ctrl-C would; Ctrl-C itself reaches the main thread only."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raise a KeyboardInterrupt in a thread that takes turns, after `stop`."""
+        if self._stopped.is_set() and hasattr(self._holds, "now"):
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for this thread's turn, and keep it."""
+        with self._lock:
+            self._holds.now = True
+            try:
+                yield
+            finally:
+                self._holds.now = False
+
+    @contextmanager
+    def given_up(self) -> Iterator[None]:
+        """Let others take their turn; nothing to a thread that has none."""
+        if not getattr(self._holds, "now", False):
+            yield
+            return
+        self._holds.now = False
+        self._lock.release()
+        try:
+            yield
+        finally:
+            self._lock.acquire()
+            self._holds.now = True
+
+
+turns = Turns()
 
 
 @contextmanager
@@ -304,26 +360,34 @@ def fit(
         raise ValueError(f"only a step on CUDA can be captured: leave capture out; the digits are on {device}")
     captures = device.type == "cuda" if capture is None else capture
     trainer = Trainer(model, task, digits, steps, seed, optimiser, batch, growth, precision)
-    advance = trainer.step
     # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
     look_every = 1 if device.type == "cpu" else 100
     model.train()
     # In notebooks tqdm does not look at its own environment variable.
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
     bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
+
+    def go_on(planned: range, advance: Callable[[], None]) -> bool:
+        """Make the steps that are planned; False at a loss that is not finite."""
+        for step in planned:
+            advance()
+            bar.update()
+            if step % look_every == 0:
+                turns.check()
+                loss = trainer.losses[step].item()
+                if not math.isfinite(loss):
+                    return False
+                if step % (10 * look_every) == 0:
+                    bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        return True
+
+    eager = min(steps, WARM_UP) if captures else steps
     try:
         with bar, side_stream(device):
-            for step in range(steps):
-                if captures and step == WARM_UP:
-                    advance = trainer.capture()
-                advance()
-                bar.update()
-                if step % look_every == 0:
-                    loss = trainer.losses[step].item()
-                    if not math.isfinite(loss):
-                        break
-                    if step % (10 * look_every) == 0:
-                        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            if go_on(range(eager), trainer.step) and eager < steps:
+                advance = trainer.capture()
+                with turns.given_up() if advance != trainer.step else nullcontext():
+                    go_on(range(eager, steps), advance)
     except KeyboardInterrupt:
         done = int(trainer.made)
         warnings.warn(f"interrupted: the model keeps what it learned in {done} of {steps} steps", stacklevel=2)

@@ -1,15 +1,17 @@
 """The training loop and the reference's optimiser."""
 
 import math
+import threading
 import warnings
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
 
-from gencaps_lib import results, training
+from gencaps_lib import optimisers, results, training
+from gencaps_lib.engines import LocalEngine
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.jobs import Job
 from gencaps_lib.models import build
 from gencaps_lib.optimisers import Optimiser, ReferenceRMSprop
 from gencaps_lib.training import DivergedError, Trainer, draw_batch, fit
@@ -29,6 +31,57 @@ def test_reference_rmsprop_by_hand():
         mean_square = 0.9 * mean_square + 0.1 * gradient**2
         by_hand -= 0.1 * gradient / math.sqrt(mean_square + 1e-2)  # ε inside the root
         assert weight.item() == pytest.approx(by_hand, abs=1e-12)
+
+
+def _weights(**options):
+    """Weights of many shapes and layouts, after some steps with gradients of many sizes."""
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(*shape, generator=generator)) for shape in ((1,), (30, 5), (8, 4, 3, 3))]
+    weights[2].data = weights[2].data.contiguous(memory_format=torch.channels_last)
+    optimiser = ReferenceRMSprop(weights, **options)
+    for step in range(6):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator) * 10 ** (1 - step)
+        optimiser.step()
+    return weights
+
+
+def test_the_fused_rmsprop_is_the_other(monkeypatch):
+    """Eagerly here; that a GPU's compiler keeps it is a test there, of captured steps."""
+    monkeypatch.setattr(optimisers, "_fused_update", lambda: optimisers._update_one)
+    for one, other in zip(_weights(), _weights(fused=True), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_where_rmsprop_cannot_be_compiled_it_goes_on(monkeypatch):
+    calls = []
+
+    def fails_at_the_second(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("no compiler\nand more lines")
+        optimisers._update_one(*arguments)
+
+    monkeypatch.setattr(optimisers, "_fused_update", lambda: fails_at_the_second)
+    with pytest.warns(UserWarning, match=r"slower: not compiled \(no compiler\)$"):
+        found = _weights(fused=True)
+    assert len(calls) == 2
+    for one, other in zip(_weights(), found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_rmsprop_calls_a_closure():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimiser = ReferenceRMSprop([weight])
+
+    def closure():
+        optimiser.zero_grad()
+        loss = weight.sum()
+        loss.backward()
+        return loss
+
+    assert optimiser.step(closure).item() == 2
+    assert (weight < 1).all()
 
 
 def test_reference_settings():
@@ -121,65 +174,38 @@ def test_a_step_records_its_loss_once(name, task, digits):
     assert trainer.losses.tolist() == [*expected, 0, 0]
 
 
-def test_a_capture_that_fails_leaves_no_trace(task, digits, monkeypatch):
-    """What happens around the capture; that it succeeds where it can is tested below, on a GPU."""
-    registered = []
+def test_threads_take_turns_at_all_but_what_they_give_up():
+    turns, log = training.Turns(), []
+    given, done = threading.Event(), threading.Event()
 
-    class Graph:
-        def register_generator_state(self, generator):
-            registered.append(generator)
+    def first():
+        with turns.taken():
+            log.append("first begins")
+            with turns.given_up():
+                given.set()
+                assert done.wait(10)
+            log.append("first goes on")
 
-    @contextmanager
-    def refuse(graph, stream):
-        registered[0].seed()  # the generator is spoiled
-        raise RuntimeError("operation not permitted when stream is capturing\nand many lines more")
-        yield
+    def second():
+        assert given.wait(10)
+        with turns.taken():
+            log.append("second")
+        done.set()
 
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", refuse)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
-    expected = fit(build("autoencoder", task), task, digits, 6, batch=8, progress=False)
-    trainer = Trainer(build("autoencoder", task), task, digits, 6, batch=8)
-    first = trainer.generator
-    for _ in range(3):
-        trainer.step()
-    with pytest.warns(UserWarning, match=r"without a CUDA graph.*\(operation not permitted .* capturing\)$"):
-        advance = trainer.capture()
-    assert registered == [first]
-    for _ in range(3):
-        advance()
-    assert trainer.losses.tolist() == expected
+    threads = [threading.Thread(target=run) for run in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert log == ["first begins", "second", "first goes on"]
 
 
-def test_all_steps_on_a_gpu_are_made_on_one_stream_beside_the_current_one(monkeypatch):
-    """Of a new one each time the memory that the last one had freed would be of no use."""
-    made, inside = [], []
-
-    class Stream:
-        def __init__(self, device):
-            made.append(self)
-
-        def wait_stream(self, other):
-            pass
-
-    @contextmanager
-    def enter(stream):
-        inside.append(stream)
-        yield
-
-    current = Stream(None)
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: current)
-    monkeypatch.setattr(torch.cuda, "stream", enter)
-    training._stream.cache_clear()
-    try:
-        for _ in range(2):
-            with training.side_stream(torch.device("cuda")):
-                pass
-    finally:
-        training._stream.cache_clear()
-    assert made[1:] == [inside[0]]
-    assert inside == [made[1]] * 2
+def test_stopping_ends_what_threads_train_and_nothing_else(task, digits):
+    turns = training.Turns()
+    turns.stop()
+    turns.check()  # this thread takes no turns
+    with turns.taken(), pytest.raises(KeyboardInterrupt):
+        turns.check()
 
 
 # What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a
@@ -219,6 +245,28 @@ def test_a_captured_step_is_the_eager_one(name, model, optimiser, precision, dig
     assert len(set(histories[1])) == 30
     assert histories[1] == pytest.approx(histories[0], rel=1e-2)
     assert torch.allclose(*weights, atol=1e-2), f"they differ by up to {(weights[0] - weights[1]).abs().max():.1e}"
+
+
+@NO_GPU
+def test_on_cuda_several_runs_at_once_are_what_each_is_alone(digits):
+    jobs = [
+        Job("shift-transfer", model, seed, "smoke") for model in ("autoencoder", "digit-capsules") for seed in (0, 1)
+    ]
+    pairs = {"embedded": (digits.to("cuda"), digits.first(10).to("cuda"))}
+    found = []
+    for at_once in (1, 3):
+        engine, made = LocalEngine(pairs, progress=False, at_once=at_once), {}
+        for job in jobs:
+            engine.start(job)
+        for _ in jobs:
+            job, outcome = engine.finish()
+            assert not isinstance(outcome, str), outcome
+            made[job] = outcome.result
+        engine.close()
+        found.append(made)
+    for job in jobs:
+        assert found[1][job].history == pytest.approx(found[0][job].history, rel=1e-2)
+        assert found[1][job].curves[4] == pytest.approx(found[0][job].curves[4], rel=1e-2)
 
 
 @NO_GPU
