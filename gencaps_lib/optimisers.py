@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -37,20 +35,12 @@ class ReferenceRMSprop(torch.optim.Optimizer):
     lr : learning rate η; a tensor of one number on the parameters' device can be changed between replays of a graph
     decay : ρ
     eps : ε
-    fused : make the whole update in one kernel for each parameter, compiled by ``torch.compile``; where that fails, a
-        warning says so
     """
 
     def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float | Tensor = 1e-3,
-        decay: float = 0.9,
-        eps: float = 1e-10,
-        fused: bool = False,
+        self, params: Iterable[Tensor], lr: float | Tensor = 1e-3, decay: float = 0.9, eps: float = 1e-10
     ) -> None:
         super().__init__(params, {"lr": lr, "decay": decay, "eps": eps})
-        self.fused = fused
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -61,69 +51,23 @@ class ReferenceRMSprop(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            gradients = [parameter.grad for parameter in parameters]
             for parameter in parameters:
                 if "mean_square" not in self.state[parameter]:
                     self.state[parameter]["mean_square"] = torch.ones_like(parameter)
             mean_squares = [self.state[parameter]["mean_square"] for parameter in parameters]
-            gradients = [parameter.grad for parameter in parameters]
-            arguments = (group["lr"], group["decay"], group["eps"])
-            done = self._update_fused(parameters, gradients, mean_squares, arguments) if self.fused else 0
-            if parameters[done:]:
-                _update_all(parameters[done:], gradients[done:], mean_squares[done:], *arguments)
+            torch._foreach_mul_(mean_squares, group["decay"])
+            torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - group["decay"])
+            scales = torch._foreach_add(mean_squares, group["eps"])
+            torch._foreach_sqrt_(scales)
+            if isinstance(group["lr"], Tensor):
+                torch._foreach_div_(scales, -group["lr"])
+                torch._foreach_addcdiv_(parameters, gradients, scales)
+            else:
+                torch._foreach_addcdiv_(parameters, gradients, scales, -group["lr"])
         return loss
-
-    def _update_fused(
-        self, parameters: list[Tensor], gradients: list[Tensor], mean_squares: list[Tensor], arguments: tuple
-    ) -> int:
-        """Update parameters with one kernel each; returns how many of them, fewer where it cannot be compiled."""
-        for place, (weights, gradient, mean_square) in enumerate(zip(parameters, gradients, mean_squares, strict=True)):
-            if gradient.stride() != weights.stride():
-                gradient = torch.empty_like(weights).copy_(gradient)
-            try:
-                _fused_update()(*map(_flat, (weights, gradient, mean_square)), *arguments)
-            except Exception as error:  # no compiler, a driver too old: PyTorch has no one kind of error for it
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                warnings.warn(f"RMSProp goes on in several passes over the weights, slower: not compiled ({reason})")
-                self.fused = False
-                return place
-        return len(parameters)
-
-
-def _update_all(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    mean_squares: list[Tensor],
-    lr: float | Tensor,
-    decay: float,
-    eps: float,
-) -> None:
-    torch._foreach_mul_(mean_squares, decay)
-    torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - decay)
-    scales = torch._foreach_add(mean_squares, eps)
-    torch._foreach_sqrt_(scales)
-    if isinstance(lr, Tensor):
-        torch._foreach_div_(scales, -lr)
-        torch._foreach_addcdiv_(parameters, gradients, scales)
-    else:
-        torch._foreach_addcdiv_(parameters, gradients, scales, -lr)
-
-
-def _update_one(
-    weights: Tensor, gradients: Tensor, mean_squares: Tensor, lr: float | Tensor, decay: float, eps: float
-) -> None:
-    mean_squares.mul_(decay).addcmul_(gradients, gradients, value=1 - decay)
-    weights.sub_(lr * gradients / (mean_squares + eps).sqrt())
-
-
-@cache
-def _fused_update() -> Callable[..., None]:
-    """`_update_one` as one kernel that reads and writes each number once, for tensors of any length."""
-    return torch.compile(_update_one, dynamic=True, fullgraph=True)
-
-
-def _flat(values: Tensor) -> Tensor:
-    """The numbers of a tensor in the order in which they lie in memory, whatever its layout."""
-    return values.detach().as_strided((values.numel(),), (1,), values.storage_offset())
 
 
 @dataclass(frozen=True)
@@ -169,7 +113,7 @@ class Optimiser:
         if torch.device(device).type == "cuda":
             if "capturable" in inspect.signature(kind).parameters:
                 options.setdefault("capturable", True)
-            if issubclass(kind, (torch.optim.Adam, torch.optim.SGD, ReferenceRMSprop)) and "foreach" not in options:
+            if issubclass(kind, (torch.optim.Adam, torch.optim.SGD)) and "foreach" not in options:
                 options.setdefault("fused", True)
             if self.schedule != "constant":
                 lr = torch.tensor(lr, device=device)

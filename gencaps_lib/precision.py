@@ -68,18 +68,15 @@ class _RoundedFactors(TorchDispatchMode):
 
 
 @contextmanager
-def _cuda_settings(tensor_cores: bool) -> Iterator[None]:
-    """Whether CUDA rounds the factors of float32 products to TF32, inside; cuDNN tries which convolution is fastest."""
-    cudnn = torch.backends.cudnn
-    settings = (torch.backends.cuda.matmul, cudnn.conv)
-    before, tries = [setting.fp32_precision for setting in settings], cudnn.benchmark
+def _tensor_cores(allowed: bool) -> Iterator[None]:
+    """Whether CUDA may round the factors of float32 products to TF32, in what is inside."""
+    settings = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [setting.fp32_precision for setting in settings]
     try:
-        cudnn.benchmark = True
         for setting in settings:
-            setting.fp32_precision = "tf32" if tensor_cores else "ieee"
+            setting.fp32_precision = "tf32" if allowed else "ieee"
         yield
     finally:
-        cudnn.benchmark = tries
         for setting, value in zip(settings, before, strict=True):
             setting.fp32_precision = value
 
@@ -106,7 +103,7 @@ def products(precision: str | None, device: torch.device) -> Iterator[None]:
     on_cuda = device.type == "cuda"
     with ExitStack() as stack:
         if on_cuda:
-            stack.enter_context(_cuda_settings(precision == "tf32"))
+            stack.enter_context(_tensor_cores(precision == "tf32"))
         if precision == "bf16" or (precision == "tf32" and not on_cuda):
             stack.enter_context(_RoundedFactors(precision))
         yield

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gencaps_lib import optimisers, results, training
+from gencaps_lib import results, training
 from gencaps_lib.engines import LocalEngine
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.jobs import Job
@@ -31,43 +31,6 @@ def test_reference_rmsprop_by_hand():
         mean_square = 0.9 * mean_square + 0.1 * gradient**2
         by_hand -= 0.1 * gradient / math.sqrt(mean_square + 1e-2)  # ε inside the root
         assert weight.item() == pytest.approx(by_hand, abs=1e-12)
-
-
-def _weights(**options):
-    """Weights of many shapes and layouts, after some steps with gradients of many sizes."""
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.nn.Parameter(torch.randn(*shape, generator=generator)) for shape in ((1,), (30, 5), (8, 4, 3, 3))]
-    weights[2].data = weights[2].data.contiguous(memory_format=torch.channels_last)
-    optimiser = ReferenceRMSprop(weights, **options)
-    for step in range(6):
-        for weight in weights:
-            weight.grad = torch.randn(weight.shape, generator=generator) * 10 ** (1 - step)
-        optimiser.step()
-    return weights
-
-
-def test_the_fused_rmsprop_is_the_other(monkeypatch):
-    """Eagerly here; that a GPU's compiler keeps it is a test there, of captured steps."""
-    monkeypatch.setattr(optimisers, "_fused_update", lambda: optimisers._update_one)
-    for one, other in zip(_weights(), _weights(fused=True), strict=True):
-        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
-
-
-def test_where_rmsprop_cannot_be_compiled_it_goes_on(monkeypatch):
-    calls = []
-
-    def fails_at_the_second(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise RuntimeError("no compiler\nand more lines")
-        optimisers._update_one(*arguments)
-
-    monkeypatch.setattr(optimisers, "_fused_update", lambda: fails_at_the_second)
-    with pytest.warns(UserWarning, match=r"slower: not compiled \(no compiler\)$"):
-        found = _weights(fused=True)
-    assert len(calls) == 2
-    for one, other in zip(_weights(), found, strict=True):
-        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
 def test_rmsprop_calls_a_closure():
@@ -244,7 +207,9 @@ def test_a_captured_step_is_the_eager_one(name, model, optimiser, precision, dig
     assert len(histories[1]) == 30
     assert len(set(histories[1])) == 30
     assert histories[1] == pytest.approx(histories[0], rel=1e-2)
-    assert torch.allclose(*weights, atol=1e-2), f"they differ by up to {(weights[0] - weights[1]).abs().max():.1e}"
+    # Adam moves a weight with hardly a gradient by its whole rate, one way or the other.
+    apart = (weights[0] - weights[1]).norm() / weights[0].norm()
+    assert apart < 2e-2, f"they differ by {apart:.1e} of their size"
 
 
 @NO_GPU
