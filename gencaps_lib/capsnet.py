@@ -13,6 +13,7 @@ the start.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,14 @@ def squash(vectors: Tensor) -> Tensor:
     .. math:: \mathrm{squash}(s) = \frac{|s|^2}{1 + |s|^2} \, \frac{s}{|s|} = \frac{|s|}{1 + |s|^2} \, s
 
     Equation :eq:`eq-squash`, equation 1 of Sabour et al. (2017). The second form needs no division by the length, so
-    that zero stays zero, and has a gradient there.
+    that zero stays zero, and has a gradient there. Entries may be as large as their type can hold.
     """
-    length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors * length / (1 + length.square())
+    # With t = s/g it is |t| / (1/g² + |t|²) · t. Large vectors are scaled down by their largest entry g, a constant to
+    # gradients: the square of their length could overflow.
+    scale = vectors.detach().abs().amax(-1, keepdim=True).clamp(min=1)
+    small = vectors / scale
+    length = torch.linalg.vector_norm(small, dim=-1, keepdim=True)
+    return small * length / (scale.reciprocal().square() + length.square())
 
 
 def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tensor]:
@@ -140,8 +145,9 @@ class _Classifier(nn.Module):
         )
 
     def _draw_weights(self, seed: int) -> None:
-        """Glorot-uniform weights, the vote matrices' each by its own fans; zero biases."""
-        generator = torch.Generator().manual_seed(seed)
+        """Glorot-uniform weights in float32, the vote matrices' each by its own fans; zero biases."""
+        self.float()  # whatever PyTorch's default type is
+        generator = torch.Generator().manual_seed(operator.index(seed))
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 nn.init.xavier_uniform_(module.weight, generator=generator)

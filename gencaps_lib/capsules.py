@@ -68,7 +68,7 @@ class GenerativeCapsules(nn.Module):
         elif strengths is None:
             fixed = torch.ones(parents, children)
         else:
-            fixed = torch.as_tensor(strengths, dtype=torch.float32)
+            fixed = torch.as_tensor(strengths, dtype=self.weight.dtype)
             if fixed.shape != (parents, children) or (fixed < 0).any():
                 raise ValueError(
                     f"strengths must be a ({parents}, {children}) tensor of values ≥ 0; got {tuple(fixed.shape)}"

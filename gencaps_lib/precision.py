@@ -43,13 +43,13 @@ def check_precision(name: str | None) -> str | None:
 def rounded(values: Tensor, precision: str) -> Tensor:
     """Round float32 values to a precision's mantissa, to the nearest; any shape (Veltkamp's splitting).
 
-    Values beyond 1e33 may become NaN; those of another type are returned as they are.
+    Values beyond 1e33, too large for the splitting, are returned as they are, and so are those of another type.
     """
     dropped = PRECISIONS["float32"] - PRECISIONS[precision]
     if values.dtype is not torch.float32 or not dropped:
         return values
     large = values * (2**dropped + 1)
-    return large - (large - values)
+    return torch.where(large.isfinite(), large - (large - values), values)
 
 
 class _RoundedFactors(TorchDispatchMode):

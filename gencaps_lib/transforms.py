@@ -16,6 +16,11 @@ from gencaps_lib.affine import cells, inverse, move
 BACKGROUND = -1.0
 
 
+def _exact(device: torch.device) -> torch.device:
+    """Where float64 can be used for images of a device: that device, but for MPS, which has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
     """Move each image by its own whole-pixel offset, on a canvas with `margin` extra pixels on every side.
 
@@ -85,18 +90,26 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     """
     check_images(images)
     count, _, height, width = images.shape
+    home = images.device
+    images = images.to(_exact(home))
     # Coordinates in double precision, as Pillow has them: a rounding error of 1e-6 pixels would show in the image.
-    radians = torch.as_tensor(degrees, dtype=torch.float64, device=images.device) * (math.pi / 180)
-    if radians.dim() == 0:
-        radians = radians.expand(count)
-    if radians.shape != (count,):
-        raise ValueError(f"degrees must have shape ({count},) or be one number; got {tuple(radians.shape)}")
-    cos, sin = radians.cos()[:, None], radians.sin()[:, None]  # (B,1)
-    y = torch.arange(height, dtype=torch.float64, device=images.device) + 0.5 - height / 2
-    x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5 - width / 2
-    # Where in the source each pixel of the result comes from; rows run downwards.
-    source_x = (cos * x + width / 2)[:, None, :] - (sin * y)[:, :, None]  # (B,H,W)
-    source_y = (sin * x + height / 2)[:, None, :] + (cos * y)[:, :, None]
+    given = None if isinstance(degrees, Tensor) else torch.float64
+    angles = torch.as_tensor(degrees, dtype=given, device=images.device).double()
+    if angles.dim() == 0:
+        angles = angles.expand(count)
+    if angles.shape != (count,):
+        raise ValueError(f"degrees must have shape ({count},) or be one number; got {tuple(angles.shape)}")
+    # Within one turn and to 15 decimals, as Pillow has them: at 270° a cosine of 1e-16 would move pixels off the image.
+    radians = angles.remainder(360) * (math.pi / 180)
+    cos, sin = (share.round(decimals=15)[:, None] for share in (radians.cos(), radians.sin()))  # (B,1)
+    y = torch.arange(height, dtype=torch.float64, device=images.device) + 0.5
+    x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5
+    # Where in the source each pixel of the result comes from; rows run downwards. The order of the sums is Pillow's,
+    # too: it decides whether what falls on the border is inside.
+    first_x = sin * (height / 2) - cos * (width / 2) + width / 2  # (B,1)
+    first_y = -sin * (width / 2) - cos * (height / 2) + height / 2
+    source_x = ((cos * x)[:, None, :] - (sin * y)[:, :, None]).add_(first_x[:, :, None])  # (B,H,W)
+    source_y = ((sin * x)[:, None, :] + (cos * y)[:, :, None]).add_(first_y[:, :, None])
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
     # The four pixels around each place are gathered from one flat row of all images, each with its edge repeated once
     # around it: three of them lie at fixed distances behind the first.
@@ -116,7 +129,7 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
 
     upper = torch.lerp(pixel(0), pixel(1), right_share)
     lower = torch.lerp(pixel(line), pixel(line + 1), right_share)
-    return torch.lerp(upper, lower, low_share).masked_fill(~inside, BACKGROUND).unsqueeze(1)
+    return torch.lerp(upper, lower, low_share).masked_fill(~inside, BACKGROUND).unsqueeze(1).to(home)
 
 
 def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
@@ -151,12 +164,13 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
     if margin < 0:
         raise ValueError(f"margin must be at least 0; got {margin}")
     side = height + 2 * margin
+    where = _exact(images.device)
     # In double precision: a rounding error of 1e-6 pixels would show in the image.
-    pixels = cells(side, torch.float64, images.device).expand(count, -1, -1)  # (B,side²,2)
-    source = move(inverse(matrices.double()), pixels).flip(2)  # (column, row), as PyTorch wants it
-    canvas = F.pad(images.double() - BACKGROUND, (margin,) * 4)
+    pixels = cells(side, torch.float64, where).expand(count, -1, -1)  # (B,side²,2)
+    source = move(inverse(matrices.to(where).double()), pixels).flip(2)  # (column, row), as PyTorch wants it
+    canvas = F.pad(images.to(where).double() - BACKGROUND, (margin,) * 4)
     moved = F.grid_sample(canvas, source.unflatten(1, (side, side)), padding_mode="zeros", align_corners=True)
-    return (moved + BACKGROUND).to(images.dtype)
+    return (moved + BACKGROUND).to(images.dtype).to(images.device)
 
 
 def check_images(images: Tensor) -> None:

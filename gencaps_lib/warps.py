@@ -35,7 +35,7 @@ class _OneParameter:
         return SIDE + 2 * self.margin
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(len(low), generator=generator, device=low.device)
+        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
         return (low + uniform * (high - low))[:, None]
 
     def along_grid(self, points: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class Scale(_OneParameter):
         return affine(linear, torch.zeros_like(linear[..., 0]))
 
     def generators(self) -> Tensor:
-        return torch.diag(torch.tensor([1.0, 1, 0]))[None]
+        return torch.tensor([[[1, 0, 0], [0, 1, 0], [0, 0, 0]]], dtype=torch.float32)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Shear(_OneParameter):
         return affine(linear, torch.zeros_like(linear[..., 0]))
 
     def generators(self) -> Tensor:
-        return torch.tensor([[[0.0, 0, 0], [1, 0, 0], [0, 0, 0]]])
+        return torch.tensor([[[0, 0, 0], [1, 0, 0], [0, 0, 0]]], dtype=torch.float32)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,22 @@ def test_squash_keeps_direction_and_bounds_the_length_and_has_a_gradient_at_zero
     assert vectors.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_squash_bears_what_its_type_can_hold(dtype):
+    """The square of a length may overflow, and the length itself may, too."""
+    largest = torch.finfo(dtype).max
+    vectors = torch.tensor([[largest] * 16, [-largest / 32] + [0] * 15], dtype=dtype, requires_grad=True)
+    short = squash(vectors)
+    assert torch.allclose(short, torch.tensor([[0.25] * 16, [-1.0] + [0] * 15], dtype=dtype))
+    short.sum().backward()
+    assert vectors.grad.isfinite().all()
+
+
+def test_gradients_of_squash_are_right_for_long_vectors_too(generator):
+    vectors = torch.randn(3, 5, dtype=torch.float64, generator=generator) * torch.tensor([[0.1], [1], [30]])
+    assert torch.autograd.gradcheck(squash, vectors.requires_grad_())
+
+
 @pytest.mark.parametrize("iterations", [1, 2, 3])
 @pytest.mark.equation("eq-votes")
 @pytest.mark.equation("eq-agreement")

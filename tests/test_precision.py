@@ -38,6 +38,8 @@ def test_values_are_rounded_to_the_nearest(name, generator):
     for given in (values, halves):
         assert torch.equal(rounded(given, name), rounded_one_by_one(given, bits))
     assert rounded(torch.tensor(math.nan), name).isnan()
+    huge = torch.tensor([3e38, -3e38, math.inf, -math.inf])
+    assert torch.equal(rounded(huge, name), huge)
 
 
 def test_bf16_rounds_as_pytorch_does(generator):

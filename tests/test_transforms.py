@@ -1,12 +1,16 @@
 """Shifts are exact, rotations are Pillow's."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from gencaps_lib import transforms
 from gencaps_lib.data import load_digits
-from gencaps_lib.transforms import rotate, shift
+from gencaps_lib.transforms import rotate, shift, warp
 
 
 def test_shift_equals_naive_loops(digits, generator):
@@ -38,6 +42,16 @@ def test_shift_far_outside_is_background(digits):
     assert (gone == -1).all()
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (28, 27), (27, 28), (5, 9), (1, 4)])
+def test_rotate_equals_pillow_where_pixels_fall_on_the_border(shape):
+    """At 270° and at the angle of a triangle of sides 3, 4 and 5, a rounding error decides what is inside."""
+    image = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    for angle in (*range(-720, 721, 15), math.degrees(math.asin(0.6)), math.degrees(math.asin(0.8)), 3_600_000_270):
+        picture = Image.fromarray(image + 1).rotate(angle, resample=Image.Resampling.BILINEAR)
+        result = rotate(torch.from_numpy(image)[None, None], angle)[0, 0].numpy()
+        assert np.abs(np.asarray(picture) - 1 - result).max() < 1e-5, angle
+
+
 @pytest.mark.parametrize("source", ["digits", "noise"])
 def test_rotate_equals_pillow(source):
     random = np.random.default_rng(0)
@@ -64,6 +78,31 @@ def test_transforms_keep_dtype(digits):
     double = digits.images[:2].double()
     assert rotate(double, 10.0).dtype == torch.float64
     assert shift(double, torch.zeros(2, 2, dtype=torch.int32)).dtype == torch.float64
+
+
+class _CpuWithout64(TorchDispatchMode):
+    """The CPU in the part of a device without float64; what comes back to it from the meta device is zeros."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if operation is torch.ops.aten._to_copy.default and kwargs.get("device") == torch.device("cpu"):
+            return torch.zeros(args[0].shape, dtype=args[0].dtype)
+        made = operation(*args, **kwargs)
+        if isinstance(made, torch.Tensor) and made.dtype is torch.float64 and not made.is_meta:
+            raise TypeError("this device has no float64")
+        return made
+
+
+@pytest.mark.parametrize("degrees", [10.0, torch.ones(2)], ids=["number", "tensor"])
+def test_on_a_device_without_float64_another_computes(degrees, monkeypatch):
+    assert transforms._exact(torch.device("mps")).type == "cpu"
+    assert transforms._exact(torch.device("cuda:1")) == torch.device("cuda:1")
+    with _CpuWithout64():
+        with pytest.raises(TypeError, match="no float64"):
+            rotate(IMAGES, degrees)
+        monkeypatch.setattr(transforms, "_exact", lambda home: torch.device("meta"))
+        for moved in (rotate(IMAGES, degrees), warp(IMAGES, torch.eye(3).expand(2, 3, 3))):
+            assert (moved.shape, moved.device, moved.dtype) == (IMAGES.shape, IMAGES.device, IMAGES.dtype)
 
 
 IMAGES = torch.zeros(2, 1, 28, 28)
