@@ -8,22 +8,26 @@ Alpaydin, Kaynak (1998), "Optical Recognition of Handwritten Digits": the 1,797 
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 import os
 import struct
-import urllib.error
 import urllib.request
 import warnings
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from http.client import HTTPException
 from pathlib import Path
 
+import filelock
 import numpy as np
 import platformdirs
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gencaps_lib.files import digest, write_whole
 from gencaps_lib.transforms import BACKGROUND, shift
 
 SPLITS = ("train", "test")
@@ -41,7 +45,8 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-PROBE_SECONDS = 10.0  # how long to wait for a mirror before calling the machine offline
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
+PATIENCE = 10.0  # seconds of silence after which a mirror is given up
 
 
 class DataError(RuntimeError):
@@ -57,11 +62,26 @@ class Digits:
     images : (M, 1, 28, 28) float32 in [-1, 1], background -1
     labels : (M,) int64, 0 … 9
     source : name of the data set, ``"mnist"`` or ``"embedded"``
+
+    Raises
+    ------
+    TypeError, ValueError
+        Images or labels of another type (labels of bytes would choose images as a mask does), or of another shape.
     """
 
     images: Tensor
     labels: Tensor
     source: str
+
+    def __post_init__(self) -> None:
+        for what, tensor, wanted in (("images", self.images, torch.float32), ("labels", self.labels, torch.int64)):
+            if tensor.dtype != wanted:
+                raise TypeError(f"{what} of digits must be {wanted}; got {tensor.dtype}")
+        if self.labels.ndim != 1 or self.images.shape != (len(self.labels), 1, SIDE, SIDE):
+            raise ValueError(
+                f"digits are images (M, 1, {SIDE}, {SIDE}) and labels (M,); got {tuple(self.images.shape)} and "
+                f"{tuple(self.labels.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -102,8 +122,9 @@ def load_digits(
     split : ``"train"`` or ``"test"``
     source : ``"mnist"``, ``"embedded"``, or ``"auto"``: MNIST if it is on this machine or can be downloaded, else the
         embedded digits, with one warning
-    root : folder that holds ``MNIST/raw`` (torchvision's layout). Looked at first; then ``$GENCAPS_DATA``, then the
-        user's cache folder, into which torchvision downloads MNIST if it is nowhere.
+    root : folder that holds MNIST's files, as they are or as ``.gz``, in itself or in ``MNIST/raw``; by default
+        ``$GENCAPS_DATA``. Where neither is named, MNIST is read from the user's cache folder, into which it is
+        downloaded.
     device : where the tensors go
 
     Returns
@@ -115,26 +136,60 @@ def load_digits(
     ValueError
         An unknown split or source.
     DataError
-        A damaged file of MNIST, wherever it lies; or `source` is ``"mnist"`` and MNIST is nowhere to be had.
+        The folder that was named lacks MNIST; a file of MNIST is damaged, and cannot be downloaded afresh; or `source`
+        is ``"mnist"`` and MNIST is nowhere to be had.
     """
     _check_choice("split", split, SPLITS)
     _check_choice("source", source, SOURCES)
     if source == "embedded":
         return _embedded(split).to(device)
+    named = _named(root)
+    if named is not None:
+        return _read_mnist(named, split, f"Put a whole file in its place, or {_NAME_A_FOLDER}").to(device)
+    folder = cache_folder()
     try:
-        folder = _find_mnist(root) or _download(cache_folder())
+        if not _holds_mnist(folder):
+            _fetch(folder)
     except _Unavailable as reason:
-        advice = (
-            f"MNIST is not in {', '.join(str(place) for place in _places(root))}, and could not be downloaded "
-            f"({reason}). Connect to the network and call again, or set GENCAPS_DATA to a folder that holds MNIST/raw "
-            f"(python -c \"from torchvision.datasets import MNIST; MNIST('FOLDER', download=True)\" makes one)"
-        )
+        advice = f"MNIST is not in {folder}, and could not be downloaded ({reason}). {_CONNECT}, or {_NAME_A_FOLDER}"
         if source == "mnist":
-            raise DataError(advice + ".") from None
+            raise DataError(f"{advice}.") from None
         # Located here and not at the caller, so that Python shows it once and not for each split.
-        warnings.warn(advice + ". Using scikit-learn's 1,797 embedded digits instead.", stacklevel=1)
+        warnings.warn(f"{advice}. Using scikit-learn's 1,797 embedded digits instead.", stacklevel=1)
         return _embedded(split).to(device)
-    return _read_mnist(folder, split).to(device)
+    try:
+        return _read_mnist(folder, split, _CONNECT).to(device)
+    except DataError as damage:
+        try:
+            _fetch(folder)
+        except _Unavailable as reason:
+            raise DataError(f"{damage} It could not be downloaded afresh ({reason}).") from None
+    return _read_mnist(folder, split, _CONNECT).to(device)
+
+
+def expected_sources(source: str, root: str | os.PathLike | None = None) -> tuple[str, ...]:
+    """The data sets that results may be of, for what `load_digits` is asked for and what is on this machine.
+
+    Embedded digits stand in for MNIST only as long as it is not here.
+
+    Raises
+    ------
+    DataError
+        The folder that was named lacks MNIST.
+    """
+    _check_choice("source", source, SOURCES)
+    if source != "auto":
+        return (source,)
+    named = _named(root)
+    if named is None:
+        return ("mnist",) if _holds_mnist(cache_folder()) else ("mnist", "embedded")
+    for name in MNIST_SHA256:
+        _find(named, name)
+    return ("mnist",)
+
+
+_NAME_A_FOLDER = "name a folder that holds MNIST's four files (GENCAPS_DATA, --data or root=)"
+_CONNECT = "Connect to the network and call again"
 
 
 def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
@@ -146,46 +201,105 @@ class _Unavailable(Exception):
     """Why MNIST could not be downloaded."""
 
 
-def _places(root: str | os.PathLike | None) -> list[Path]:
-    named = [root, os.environ.get("GENCAPS_DATA")]
-    return [Path(place).absolute() for place in named if place] + [cache_folder()]
+def _named(root: str | os.PathLike | None) -> Path | None:
+    """The folder that the user named."""
+    place = (os.environ.get("GENCAPS_DATA") or None) if root is None else root
+    return None if place is None else Path(os.path.expanduser(place)).absolute()
 
 
-def _find_mnist(root: str | os.PathLike | None) -> Path | None:
-    """The first folder that holds any of MNIST's files; whether they are whole is checked when they are read."""
-    names = [name for pair in MNIST_FILES.values() for name in pair]
-    for place in _places(root):
-        raw = place / "MNIST" / "raw"
-        if any((raw / name).exists() for name in names):
-            return raw
-    return None
+def _find(folder: Path, name: str) -> Path:
+    """Where one of MNIST's files lies in a folder: as torchvision leaves it, as Kaggle names it, or still packed.
 
-
-@cache
-def _download(folder: Path) -> Path:
-    """Let torchvision put MNIST into `folder`; returns its raw folder. A success is remembered, a failure is not."""
-    from torchvision.datasets import MNIST  # slow to import, and only needed for this
-
+    Raises
+    ------
+    DataError
+        Nowhere, or the folder cannot be read.
+    """
+    places = [
+        folder / inner / f"{spelling}{packed}"
+        for inner in ("MNIST/raw", "raw", "")
+        for packed in ("", ".gz")
+        for spelling in (name, name.replace("-idx", ".idx"))
+    ]
     try:
-        # torchvision waits without a limit; a short probe (which honours proxies) finds out first.
-        request = urllib.request.Request(MNIST.mirrors[0], method="HEAD")
-        urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
-    except urllib.error.HTTPError:
-        pass  # the mirror answered: there is a network, and torchvision has other mirrors
+        found = next((place for place in places if place.is_file()), None)
     except OSError as error:
-        raise _Unavailable(f"no network: {getattr(error, 'reason', error)}") from None
+        raise DataError(f"{folder} cannot be read ({error.strerror}): {_NAME_A_FOLDER}.") from None
+    if found is None:
+        raise DataError(
+            f"MNIST is not in {folder}: neither {name} nor {name}.gz is in it or in its MNIST/raw. Put it there, "
+            f"{_NAME_A_FOLDER}, or name none, to have it downloaded."
+        )
+    return found
+
+
+def _holds_mnist(folder: Path) -> bool:
+    """Whether all of MNIST's files are in a folder; whether they are whole is checked when they are read."""
+    try:
+        return all(_find(folder, name) for name in MNIST_SHA256)
+    except DataError:
+        return False
+
+
+def _fetch(folder: Path) -> None:
+    """Download what is missing or damaged of MNIST in the cache, one process at a time.
+
+    Not by torchvision: to it a file is whole if it is there, and it cannot be imported beside another PyTorch than its
+    own.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        MNIST(str(folder), download=True)
-    except (OSError, RuntimeError) as error:
+        lock = filelock.FileLock(folder / ".lock")
+        with suppress(NotImplementedError):  # a file system without locks: then it may be downloaded twice
+            lock.acquire()
+        try:
+            for name in MNIST_SHA256:
+                try:
+                    _read(folder, name, _CONNECT)
+                except DataError:
+                    write_whole(folder / "MNIST" / "raw" / name, _download(name))
+        finally:
+            lock.release()
+    except OSError as error:
         raise _Unavailable(f"{type(error).__name__}: {error}") from None
-    return folder / "MNIST" / "raw"
 
 
-def _read_mnist(raw: Path, split: str) -> Digits:
-    image_file, label_file = MNIST_FILES[split]
-    images = _read_idx(raw / image_file, dimensions=3)
-    labels = _read_idx(raw / label_file, dimensions=1)
+def _download(name: str) -> bytes:
+    """One of MNIST's files, unpacked."""
+    reasons = []
+    for mirror in MIRRORS:
+        url = f"{mirror}/{name}.gz"
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                return _unpacked(answer.read(), name)
+        # No network, or a proxy that talks nonsense.
+        except (OSError, ValueError, HTTPException) as error:
+            reasons.append(f"{url}: {getattr(error, 'reason', '') or str(error) or type(error).__name__}")
+    raise _Unavailable("; ".join(reasons))
+
+
+def _unpacked(content: bytes, name: str) -> bytes:
+    """The content of one of MNIST's files, packed or not; a ValueError where it is another."""
+    with suppress(OSError, EOFError, zlib.error):
+        content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    if digest(content) != MNIST_SHA256[name]:
+        raise ValueError(f"not MNIST's {name}, but truncated, damaged or something else")
+    return content
+
+
+def _read(folder: Path, name: str, mend: str) -> bytes:
+    """The content of one of MNIST's files in a folder, never half read; `mend` says what to do if it is damaged."""
+    path = _find(folder, name)
+    try:
+        return _unpacked(path.read_bytes(), name)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}). {mend}.") from None
+    except ValueError as error:
+        raise DataError(f"{path} is {error}. {mend}.") from None
+
+
+def _read_mnist(folder: Path, split: str, mend: str) -> Digits:
+    images, labels = (_array(_read(folder, name, mend)) for name in MNIST_FILES[split])
     return Digits(
         images=torch.from_numpy(images).unsqueeze(1).float().div_(127.5).sub_(1),
         labels=torch.from_numpy(labels).long(),
@@ -193,26 +307,11 @@ def _read_mnist(raw: Path, split: str) -> Digits:
     )
 
 
-def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """One unpacked IDX file of unsigned bytes, checked from its header to its last byte."""
-    mend = f"Remove {path} and load again to download it afresh, or point GENCAPS_DATA at a whole copy."
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"MNIST's file {path} cannot be read ({error.strerror}). {mend}") from None
-    header = 4 + 4 * dimensions
-    magic = 0x0800 + dimensions
-    if len(content) < header or struct.unpack_from(">I", content)[0] != magic:
-        raise DataError(f"{path} does not begin with the number {magic}, so it is no MNIST file. {mend}")
+def _array(content: bytes) -> np.ndarray:
+    """The unsigned bytes of an IDX file: a number whose last byte is the count of dimensions, these, and the bytes."""
+    dimensions = content[3]
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    if len(content) != header + int(np.prod(shape)):
-        raise DataError(
-            f"{path} is {len(content):,} bytes long, but its header announces {header + int(np.prod(shape)):,}: "
-            f"it is truncated or corrupt. {mend}"
-        )
-    if hashlib.sha256(content).hexdigest() != MNIST_SHA256[path.name]:
-        raise DataError(f"{path} has the right size but not the checksum of MNIST: it is corrupt. {mend}")
-    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(bytearray(content), dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,42 @@ def digest(content: bytes) -> str:
 def draft_prefix(path: Path) -> str:
     """What the names of all drafts of a file start with: hidden, and beside it."""
     return f".{path.name}."
+
+
+# What fsync says where the content did not reach the disk; anything else is a file system that has no fsync.
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    """Write a draft of a file beside it, with the permissions that any new file gets here."""
+    draft = path.with_name(f"{draft_prefix(path)}{secrets.token_hex(4)}.draft")
+    try:
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                if error.errno in _LOST:
+                    raise
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return draft
+
+
+def check_writable(path: Path) -> None:
+    """Make a file's folder, and write a draft of the file there and delete it: to be tried before hours of work.
+
+    Raises
+    ------
+    OSError
+        What `write_whole` would raise.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _draft(path, b"").unlink()
 
 
 def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] = MappingProxyType({})) -> None:
@@ -36,15 +73,10 @@ def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = {name: part for name, part in beside.items() if part is not None}
-    drafts: dict[Path, str] = {}
+    drafts: dict[Path, Path] = {}
     try:
         for target, part in {**parts, path: content}.items():
-            handle, drafts[target] = tempfile.mkstemp(dir=path.parent, prefix=draft_prefix(target), suffix=".draft")
-            with os.fdopen(handle, "wb") as file:
-                file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(drafts[target], 0o644)  # drafts are for their maker alone, results for all
+            drafts[target] = _draft(target, part)
         if any(old.exists() for old in beside):
             # Whoever is killed from here on leaves no file that counts, rather than one with another's parts.
             path.unlink(missing_ok=True)
@@ -54,7 +86,7 @@ def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] 
             os.replace(draft, target)
     except BaseException:
         for draft in drafts.values():
-            Path(draft).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
         raise
 
 

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,25 +69,35 @@ def device_name(device: torch.device) -> str:
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """The device, the versions and the commit that a run is made with."""
+    """The device, the versions and the commit that a run is made with, and the day."""
     return {
         "device": device_name(device),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "commit": commit(),
+        "made": date.today().isoformat(),
     }
 
 
-def commit() -> str:
-    """The commit of the checkout that this file is in; "unknown" for an installed package."""
+def commit(*apart: str) -> str:
+    """The commit of the checkout that this file is in, with "-dirty" where files of it differ.
+
+    It is "unknown" where there is none: in an installed package, though that may lie in the checkout of something else.
+
+    Parameters
+    ----------
+    apart : paths in the checkout that may differ
+    """
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        asked = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(asked, capture_output=True, encoding="utf-8", check=True, timeout=10).stdout.strip()
+
     try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
+        git("ls-files", "--error-unmatch", here.name)
+        others = [f":(top,exclude){path}" for path in apart]
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *others)
+        return git("describe", "--always") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"

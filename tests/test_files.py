@@ -1,12 +1,13 @@
 """Files that belong together appear together or not at all, whatever kills who writes them."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
-from gencaps_lib.files import sweep, write_whole
+from gencaps_lib.files import check_writable, sweep, write_whole
 
 # Kills itself at the given call of os.fsync or os.replace.
 WRITER = """
@@ -58,7 +59,33 @@ def test_a_failure_leaves_no_drafts(tmp_path, monkeypatch, name):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.EPERM])
+def test_a_file_system_without_fsync_holds_files_all_the_same(tmp_path, monkeypatch, error):
+    def refuse(*_arguments):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "chmod", refuse)
+    write_whole(tmp_path / "it.json", b"new")
+    assert (tmp_path / "it.json").read_bytes() == b"new"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
-def test_what_is_written_can_be_read_by_all(tmp_path):
-    write_whole(tmp_path / "it.json", b"{}", {tmp_path / "it.npz": b"x"})
-    assert {path.stat().st_mode & 0o444 for path in tmp_path.iterdir()} == {0o444}
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_says_who_may_read(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "it.json", b"{}", {tmp_path / "it.npz": b"x"})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
+
+
+def test_a_place_is_tried_and_left_as_it_was(tmp_path):
+    check_writable(tmp_path / "new" / "it.json")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    places = (tmp_path / "file" / "it.json", tmp_path / "file" / "deeper" / "it.json", tmp_path / "new")
+    for path in (*places, tmp_path / ("long" * 100)):
+        with pytest.raises(OSError, match=r"File exists|Not a directory|Is a directory|File name too long"):
+            check_writable(path)

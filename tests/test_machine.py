@@ -1,5 +1,6 @@
 """What a run is made with, and how long it will take."""
 
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -38,3 +39,30 @@ def test_on_a_gpu_it_looks_at_enough_steps_to_see_them_beside_a_capture(made, mo
     line = machine.forecast(EXPERIMENTS["shift-transfer"].at("quick"), ["continuous-capsules"], digits)
     assert f"about {EXPERIMENTS['shift-transfer'].at('quick').steps * 0.1 / 60:.0f} minutes" in line
     assert max(made) >= 100
+
+
+def test_a_commit_is_of_the_repository_that_this_file_is_tracked_by(tmp_path, monkeypatch):
+    """An installed package may lie in the repository of something else, as in a virtual environment there."""
+
+    def git(*arguments):
+        settings = ["-c", "user.name=me", "-c", "user.email=me@here", "-c", "init.defaultBranch=main"]
+        done = subprocess.run(["git", *settings, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    here = tmp_path / ".venv" / "gencaps_lib" / "machine.py"
+    here.parent.mkdir(parents=True)
+    here.touch()
+    (tmp_path / "other.txt").touch()
+    monkeypatch.setattr(machine, "__file__", str(here))
+    assert machine.commit() == "unknown"  # no repository at all
+    git("init")
+    git("add", "other.txt")
+    git("commit", "-m", "Not ours")
+    assert machine.commit() == "unknown"
+    git("add", ".venv")
+    git("commit", "-m", "Ours")
+    head = git("rev-parse", "--short", "HEAD")
+    assert machine.commit() == head
+    (tmp_path / "other.txt").write_text("changed", encoding="utf-8")
+    assert machine.commit() == f"{head}-dirty"
+    assert machine.commit("other.txt") == head

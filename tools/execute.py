@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -21,26 +20,11 @@ import stamps
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from gencaps_lib import machine
 from gencaps_lib.files import write_whole
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
 TIMEOUT = 1200  # seconds that one cell may take
-
-
-def commit_here() -> str:
-    """The checkout's commit, with "-dirty" where more than the chapters differs from it: those carry digests."""
-    folder = Path(__file__).parent.parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)chapters")
-        return git("describe", "--always") + ("-dirty" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 def execute(path: Path, commit: str) -> dict:
@@ -71,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="+", type=Path)
     options = parser.parse_args(arguments)
-    commit = commit_here()
+    commit = machine.commit("chapters")  # chapters carry digests of what is in them
     for path in options.notebooks:
         try:
             stamp = execute(path, commit)
