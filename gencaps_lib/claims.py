@@ -1,8 +1,6 @@
-"""The article's claims and the book's own: the quantity and the bound that decide each, and what the book says of it.
+"""What the book claims beyond the article: the quantity and the bound that decide each, and what the book says of it.
 
-References
-----------
-Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks".
+The article's claims are in `verdicts`.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gencaps_lib.evaluation import mean_inside, mean_outside, near_far_ratio, transfer_ratio
+from gencaps_lib.evaluation import mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.judging import generator_error
 from gencaps_lib.results import Result, Runs
@@ -100,218 +98,10 @@ class Claim:
         return HOLDS if all(kept) else OPEN if any(kept) else FAILS
 
 
-def _ratio(model: str) -> Quantity:
-    return lambda results, task: transfer_ratio(results[model].curves[4], task)
-
-
-def _near_far(model: str) -> Quantity:
-    return lambda results, task: near_far_ratio(results[model].curves[4], task)
-
-
 def _over(score: Callable[[Sequence[float], Task], float], model: str, other: str) -> Quantity:
     """A score of one model's '4' over that of another's."""
     return lambda results, task: score(results[model].curves[4], task) / score(results[other].curves[4], task)
 
-
-def _draws_in_range(most: float, model: str, other: str) -> Callable[[Mapping[str, Result], Task], bool]:
-    """A premise: a model's error of '4' in range is at most so many times another's."""
-    return lambda results, task: _over(mean_inside, model, other)(results, task) <= most
-
-
-_RATIO = "transfer ratio of '4'"
-_NEAR_FAR = "error of '4' 20° to 60° away from the seen angle over that more than 90° away"
-_AUTO, _CONTINUOUS, _DIGIT = "autoencoder", "continuous-capsules", "digit-capsules"
-_ADVERSARIAL = "adversarial-autoencoder"
-_LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
-
-
-def _transfer_claim(text: str, experiment: str, model: str, **bounds) -> Claim:
-    """A claim about a model's transfer ratio of '4'; `bounds` are the least, the most and the verdict."""
-    return Claim(text, experiment, (model,), _RATIO, _ratio(model), **bounds)
-
-
-def _longer_code(architecture: str) -> list[Claim]:
-    """The claims about a code of 128 numbers, which are about it only where the network has put it to use."""
-    short, long = f"{architecture}-z10", f"{architecture}-z128"
-    what = {"autoencoder": "the autoencoder", "continuous-capsules": "continuous capsules"}[architecture]
-    shared = {
-        "premise": "z = 128 halves the error in range",
-        "met": _draws_in_range(0.5, long, short),
-        "verdict": UNSEEN,
-    }
-    return [
-        Claim(
-            f"A code of 128 lowers the error of {what} where the '4' was not seen",
-            "rotation-long-code",
-            (long, short),
-            "error of '4' out of range over that with z = 10",
-            _over(mean_outside, long, short),
-            most=0.5,
-            **shared,
-        ),
-        Claim(
-            f"With a code of 128, rotation transfers very well with {what}",
-            "rotation-long-code",
-            (long, short),
-            _RATIO,
-            _ratio(long),
-            most=1.5,
-            **shared,
-        ),
-    ]
-
-
-CLAIMS: tuple[Claim, ...] = (
-    _transfer_claim(
-        "An autoencoder learns to shift only what it has seen",
-        "shift-transfer",
-        _AUTO,
-        least=2,
-    ),
-    _transfer_claim(
-        "Shift transfers with continuous capsules",
-        "shift-transfer",
-        _CONTINUOUS,
-        most=1.2,
-    ),
-    Claim(
-        "It transfers better with digit capsules than with the autoencoder",
-        "shift-transfer",
-        (_DIGIT, _AUTO),
-        "their ratio over the autoencoder's",
-        _over(transfer_ratio, _DIGIT, _AUTO),
-        most=1,
-    ),
-    _transfer_claim(
-        "An autoencoder does not shift beyond what it has seen of all digits",
-        "shift-extrapolation",
-        _AUTO,
-        least=2,
-    ),
-    _transfer_claim(
-        "Continuous capsules extrapolate a shift far beyond the range of all digits",
-        "shift-extrapolation",
-        _CONTINUOUS,
-        most=1.2,
-        verdict=FAILS,
-    ),
-    Claim(
-        "Beyond the range of all digits continuous capsules shift better than the autoencoder",
-        "shift-extrapolation",
-        (_CONTINUOUS, _AUTO),
-        "their error of '4' out of range over the autoencoder's",
-        _over(mean_outside, _CONTINUOUS, _AUTO),
-        most=0.8,
-    ),
-    Claim(
-        "Addresses learned end to end work poorly",
-        "shift-extrapolation",
-        (_LEARNED, _CONTINUOUS),
-        "their error of '4' in range over the continuous capsules'",
-        _over(mean_inside, _LEARNED, _CONTINUOUS),
-        least=2,
-        verdict=OPEN,
-    ),
-    Claim(
-        "A preliminary training of the addresses lowers the error out of range",
-        "shift-extrapolation",
-        (_PRETRAINED, _LEARNED),
-        "their error of '4' out of range over that end to end",
-        _over(mean_outside, _PRETRAINED, _LEARNED),
-        most=0.6,
-    ),
-    _transfer_claim(
-        "An autoencoder rotates only what it has seen",
-        "rotation-transfer",
-        _AUTO,
-        least=1.5,
-    ),
-    Claim(
-        "An adversarial autoencoder, too, rotates only what it has seen",
-        "rotation-transfer",
-        (_ADVERSARIAL, _AUTO),
-        _RATIO,
-        _ratio(_ADVERSARIAL),
-        least=1.5,
-        verdict=UNSEEN,
-        # A model that draws badly at every angle has a ratio of about 1, and has transferred nothing.
-        premise="its error in range is at most twice the autoencoder's",
-        met=_draws_in_range(2, _ADVERSARIAL, _AUTO),
-    ),
-    _transfer_claim(
-        "Rotation does not transfer fully with digit capsules",
-        "rotation-transfer",
-        _DIGIT,
-        least=1.2,
-    ),
-    _transfer_claim(
-        "Rotation does not transfer fully with continuous capsules",
-        "rotation-transfer",
-        _CONTINUOUS,
-        least=1.2,
-    ),
-    *_longer_code(_AUTO),
-    *_longer_code(_CONTINUOUS),
-    Claim(
-        "Seen at one angle, an autoencoder is worse near it than far away",
-        "rotation-one-shot",
-        (_AUTO,),
-        _NEAR_FAR,
-        _near_far(_AUTO),
-        least=1.1,
-    ),
-    Claim(
-        "Seen at one angle, continuous capsules are not worse near it",
-        "rotation-one-shot",
-        (_CONTINUOUS,),
-        _NEAR_FAR,
-        _near_far(_CONTINUOUS),
-        most=1.1,
-    ),
-    Claim(
-        "Seen at one angle, a '4' is drawn better elsewhere by continuous capsules than by the autoencoder",
-        "rotation-one-shot",
-        (_CONTINUOUS, _AUTO),
-        "their error of '4' out of range over the autoencoder's",
-        _over(mean_outside, _CONTINUOUS, _AUTO),
-        most=1,
-        verdict=OPEN,
-    ),
-    _transfer_claim(
-        "An autoencoder does not rotate beyond the range of all digits",
-        "rotation-extrapolation",
-        _AUTO,
-        least=2,
-    ),
-    _transfer_claim(
-        "Continuous capsules do not rotate beyond the range of all digits",
-        "rotation-extrapolation",
-        _CONTINUOUS,
-        least=2,
-    ),
-    Claim(
-        "Beyond the range of all digits continuous capsules rotate with a lower error than the autoencoder",
-        "rotation-extrapolation",
-        (_CONTINUOUS, _AUTO),
-        "their error of '4' out of range over the autoencoder's",
-        _over(mean_outside, _CONTINUOUS, _AUTO),
-        most=1,
-        verdict=FAILS,
-    ),
-    *(
-        _transfer_claim(
-            f"In our reading of ±180°, the raw angle as code, {who} rotate beyond it",
-            "rotation-raw-angle",
-            model,
-            least=2,
-        )
-        for who, model in (
-            ("an autoencoder does not", _AUTO),
-            ("continuous capsules do not", _CONTINUOUS),
-            ("digit capsules do not", _DIGIT),
-        )
-    ),
-)
 
 _COMPOSED, _LONG = "composed-capsules", "continuous-capsules-z32"
 _AT_ONCE = "composed-capsules-at-once"

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from torch import nn
 
-from gencaps_lib.experiments import EXPERIMENTS, Experiment
+from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment
 from gencaps_lib.extras import DECODER, SUFFIXES, unpack_decoder
 from gencaps_lib.files import digest
 from gencaps_lib.fingerprints import configuration, fingerprint, matches
 from gencaps_lib.seeds import Runs
 from gencaps_lib.store import FAILURE, RESULT_NAME, Result, ResultError, beside, open_result, read, result_path
 
-PUBLISHED = Path(__file__).parent / "published"  # the results that are shipped with the library
+PUBLISHED = Path(__file__).parent / "published"  # the results that are shipped with the library, a folder a profile
+FRESH = 10  # seeds from here on were run after the rules that they judge were written down, see `verdicts`
 
 
-def published(folder: str | os.PathLike = PUBLISHED) -> dict[str, dict[str, Runs]]:
+def published(
+    folder: str | os.PathLike = PUBLISHED / "quick", seeds: range = range(FRESH)
+) -> dict[str, dict[str, Runs]]:
     """All results in a folder: experiment → model → its seeds, in the order of the registry.
+
+    Parameters
+    ----------
+    folder : of results; by default those of the quick profile that chapters show
+    seeds : that count
 
     Raises
     ------
@@ -32,17 +41,39 @@ def published(folder: str | os.PathLike = PUBLISHED) -> dict[str, dict[str, Runs
         )
     found = {
         name: {
-            model: load(folder, name, model)
-            for model in entry.models
-            if any((folder / name / model).glob("seed*.json"))
+            model: load(folder, name, model, seeds) for model in entry.models if _results(folder, name, model, seeds)
         }
         for name, entry in EXPERIMENTS.items()
     }
     return {name: models for name, models in found.items() if models}
 
 
-def load(folder: str | os.PathLike, experiment: str, model: str) -> Runs:
-    """All seeds' results of a model, for mean curves, means and ratios with intervals.
+def fresh(folder: str | os.PathLike = PUBLISHED) -> dict[str, dict[str, dict[str, Runs]]]:
+    """The results that judge the article's claims: profile → experiment → model → its seeds from `FRESH` on.
+
+    Profiles are in the order of `PROFILES`, from the shortest to the longest.
+
+    Raises
+    ------
+    ResultError
+        As `load`.
+    """
+    found = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
+    return {name: published(path, range(FRESH, sys.maxsize)) for name, path in found.items()}
+
+
+def _results(folder: Path, experiment: str, model: str, seeds: range) -> list[Path]:
+    """The files of a model's results, in the order of seeds."""
+    paths = {
+        int(found["seed"]): path
+        for path in (folder / experiment / model).glob("seed*.json")
+        if (found := RESULT_NAME.fullmatch(path.name))
+    }
+    return [paths[seed] for seed in sorted(paths) if seed in seeds]
+
+
+def load(folder: str | os.PathLike, experiment: str, model: str, seeds: range = range(sys.maxsize)) -> Runs:
+    """The results of a model's seeds, all by default, for mean curves, means and ratios with intervals.
 
     Raises
     ------
@@ -50,10 +81,7 @@ def load(folder: str | os.PathLike, experiment: str, model: str) -> Runs:
         There are none, one cannot be read, they are not of one kind (profile, steps, data, code), or of another task
         than the registry's.
     """
-    paths = sorted(
-        (path for path in (Path(folder) / experiment / model).glob("seed*.json") if RESULT_NAME.fullmatch(path.name)),
-        key=lambda path: int(RESULT_NAME.fullmatch(path.name)["seed"]),
-    )
+    paths = _results(Path(folder), experiment, model, seeds)
     if not paths:
         made = f"python -m gencaps_lib study {experiment} --models {model} --out {folder}"
         raise ResultError(f"there are no results of {model} in {Path(folder) / experiment}: make them with `{made}`")

@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from gencaps_lib.collection import PUBLISHED, check, faults, load, load_decoder, published
+from gencaps_lib.collection import FRESH, PUBLISHED, check, faults, fresh, load, load_decoder, published
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import Experiment
 from gencaps_lib.extras import extras
@@ -19,6 +19,7 @@ from gencaps_lib.store import Result, ResultError, beside, check_free, read, res
 from gencaps_lib.training import fit
 
 __all__ = [
+    "FRESH",
     "PUBLISHED",
     "Result",
     "ResultError",
@@ -31,6 +32,7 @@ __all__ = [
     "faults",
     "fingerprint",
     "forecast",
+    "fresh",
     "load",
     "load_decoder",
     "machine",

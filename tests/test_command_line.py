@@ -10,8 +10,11 @@ import pytest
 
 from gencaps_lib import __main__ as command_line
 from gencaps_lib import results
-from gencaps_lib.claims import CLAIMS, OWN_CLAIMS
+from gencaps_lib.claims import OWN_CLAIMS
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.verdicts import CLAIMS, decide
+
+QUICK = results.PUBLISHED / "quick"
 
 
 @pytest.fixture(autouse=True)
@@ -169,15 +172,21 @@ def test_report_says_of_each_claim_what_the_published_results_say(capsys):
     assert command_line.main(["report"]) == 0
     shown = capsys.readouterr().out
     runs = results.published()["shift-transfer"]["autoencoder"]
-    (row,) = (line for line in shown.splitlines() if line.startswith("shift-transfer") and " autoencoder " in line)
-    assert f"{runs.ratio(4).value:.2f}" in row.split()
-    for claim in CLAIMS + OWN_CLAIMS:
+    rows = [line for line in shown.splitlines() if line.startswith("shift-transfer") and " autoencoder " in line]
+    assert f"{runs.ratio(4).value:.2f}" in rows[0].split()
+    found = results.fresh()
+    for claim in CLAIMS:
+        (line,) = (line for line in shown.splitlines() if f"{claim.experiment}: {claim.text} (" in line)
+        decisions = decide(claim, found)
+        assert line.startswith(f"{list(decisions.values())[-1].verdict}: ")
+        assert all(f"{profile} {decision}" in line for profile, decision in decisions.items())
+    for claim in OWN_CLAIMS:
         (line,) = (line for line in shown.splitlines() if f"{claim.experiment}: {claim.text} (" in line)
         assert line.startswith(f"{claim.verdict}: ")
 
 
 def test_report_of_other_results_decides_what_it_can(tmp_path, capsys):
-    shutil.copytree(results.PUBLISHED / "shift-transfer" / "autoencoder", tmp_path / "shift-transfer" / "autoencoder")
+    shutil.copytree(QUICK / "shift-transfer" / "autoencoder", tmp_path / "shift-transfer" / "autoencoder")
     (tmp_path / "shift-transfer" / "autoencoder" / "seed1.json").unlink()
     assert command_line.main(["report", str(tmp_path)]) == 0
     shown = capsys.readouterr().out.splitlines()

@@ -202,14 +202,17 @@ def test_other_benchmarks_concern_a_chapter_that_shows_them(chapter, monkeypatch
         ("runs = results.published()[task.name]", "shift-transfer", False),
         ("runs = results.published()[task.name]; every = published().values()", "shift-transfer", True),
         ("runs = 1", "shift-extrapolation", False),
+        ("runs = results.published()", "fresh", False),
+        ("runs = results.fresh()", "fresh", True),
     ],
 )
 def test_a_chapter_is_stale_when_the_published_results_that_it_shows_are_others(
     chapter, monkeypatch, tmp_path, code, other, stale
 ):
-    results = {name: tmp_path / name / "seed0.json" for name in ("shift-transfer", "shift-extrapolation")}
+    results = {name: tmp_path / "quick" / name / "seed0.json" for name in ("shift-transfer", "shift-extrapolation")}
+    results["fresh"] = tmp_path / "full" / "shift-transfer" / "seed10.json"
     for path in results.values():
-        path.parent.mkdir()
+        path.parent.mkdir(parents=True)
         path.write_text("{}")
     monkeypatch.setattr(stamps, "PUBLISHED", tmp_path)
     stamps.published.cache_clear()

@@ -24,7 +24,8 @@ MADE_FROM = "made-from"  # names the digest of the galleries in the file
 def galleries() -> dict[str, Path]:
     """The file with the drawings of each model."""
     return {
-        name: results.beside(results.result_path(results.PUBLISHED, EXPERIMENT, name, 0), GALLERY) for name in MODELS
+        name: results.beside(results.result_path(results.PUBLISHED / "quick", EXPERIMENT, name, 0), GALLERY)
+        for name in MODELS
     }
 
 
@@ -35,7 +36,7 @@ def made_from() -> str:
 
 def picture() -> figures.Picture:
     """The first '4' of the galleries over all shifts: what was asked for, and what each model drew."""
-    runs = {name: results.load(results.PUBLISHED, EXPERIMENT, name) for name in MODELS}
+    runs = {name: results.load(results.PUBLISHED / "quick", EXPERIMENT, name) for name in MODELS}
     first = runs[MODELS[0]]
     column = IMAGES * first.task.held_out.index(DIGIT)
     stored = {name: np.load(path) for name, path in galleries().items()}

@@ -107,8 +107,18 @@ def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
 @cache
 def published(experiments: tuple[str, ...]) -> str | None:
     """A digest of the published results of some experiments; each result holds the digests of the files beside it."""
-    paths = [path for name in experiments for path in sorted((PUBLISHED / name).rglob("*.json"))]
-    return _digest({str(path.relative_to(PUBLISHED)): path.read_text() for path in paths}) if experiments else None
+    shown = PUBLISHED / "quick"
+    paths = [path for name in experiments for path in sorted((shown / name).rglob("seed?.json"))]  # below `FRESH`
+    return _digest({str(path.relative_to(shown)): path.read_text() for path in paths}) if experiments else None
+
+
+def shown(notebook: Mapping[str, Any]) -> str | None:
+    """A digest of the published results that a chapter shows, of those that judge claims if it reads them."""
+    usual = published(shown_of_published(notebook))
+    if "fresh" not in _attributes(notebook):
+        return usual
+    paths = [path for path in sorted(PUBLISHED.rglob("seed*.json")) if not path.match("seed?.json")]
+    return _digest({"usual": usual, **{str(path.relative_to(PUBLISHED)): path.read_text() for path in paths}})
 
 
 def rehearse(experiment: Experiment, model: str) -> list[float]:
@@ -181,7 +191,7 @@ def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, 
         "code": _digest(computing(notebook)),
         "outputs": _digest(_outputs(notebook)),
         "numerics": {name: numerics(name, setting["profile"]) for name in experiments_of(notebook)},
-        "published": published(shown_of_published(notebook)),
+        "published": shown(notebook),
         "benchmarks": benchmarks(notebook),
         **{key: setting[key] for key in ("profile", "source", "device")},
         "versions": {**versions, "torch": setting["torch"]},
@@ -219,7 +229,7 @@ def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
             stamp["numerics"].get(experiment, {}), numerics(experiment, stamp["profile"]), not all_models(notebook)
         )
     ]
-    if stamp["published"] != published(shown_of_published(notebook)):
+    if stamp["published"] != shown(notebook):
         found.append(f"the published results that {name} shows are others today: {remedy}")
     if stamp.get("benchmarks") != benchmarks(notebook):
         found.append(f"the stored benchmarks, which {name} shows, are others today: {remedy}")
