@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,12 @@ from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, held_out_ratio, mean_inside, mean_outside, transfer_ratio
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.extras import GALLERY, IMAGES
+from gencaps_lib.results import ResultError, beside, read, result_path
 from gencaps_lib.seeds import Runs
 from gencaps_lib.tasks import Task
+from gencaps_lib.verdicts import CLAIMS, WRITTEN, Decision, decide
 
 WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales the picture down
 DOTS_PER_INCH = 160
@@ -179,6 +184,37 @@ def claims_table(
         ["claim and rule", "measured", "verdict"],
         [[claim, measured, VERDICTS[met]] for claim, measured, met in claims],
         caption=f"{whose} ({source})",
+    )
+
+
+def verdicts(
+    found: Mapping[str, Mapping[str, Mapping[str, Runs]]],
+    about: str = "Claims of the article",
+    wanted: Callable[[Mapping[str, Decision]], bool] = bool,
+) -> Table:
+    """What each protocol says of the article's claims, by the rules of the library's module `verdicts`.
+
+    Parameters
+    ----------
+    found : the results that judge, see `results.fresh`
+    about : the claims, in words
+    wanted : of a claim's decisions by protocol, whether to show it; by default if there is any
+    """
+    decided = [(claim, decide(claim, found)) for claim in CLAIMS]
+    return Table(
+        ["experiment", "claim", "rule", *found, "verdict"],
+        [
+            [
+                claim.experiment,
+                claim.text,
+                claim.rule,
+                *(str(decisions.get(profile, "not run")) for profile in found),
+                list(decisions.values())[-1].verdict,
+            ]
+            for claim, decisions in decided
+            if decisions and wanted(decisions)
+        ],
+        caption=f"{about} (MNIST; rules of {WRITTEN}; the longest protocol that has the runs decides)",
     )
 
 
@@ -378,6 +414,47 @@ def reconstructions(
 
 
 @matplotlib.rc_context(STYLE)
+def gallery(
+    folder: str | os.PathLike, experiment: str, models: Sequence[str], seed: int, digit: int, title: str
+) -> Picture:
+    """What trained models drew of a digit, from the pictures kept beside their results.
+
+    Parameters
+    ----------
+    folder : of results
+    experiment, models, seed : whose results; of the same profile
+    digit : one of those held out, of which the first test image is shown
+    title : of the figure
+
+    Raises
+    ------
+    ResultError
+        A result or its pictures cannot be read.
+    """
+    paths = [result_path(folder, experiment, model, seed) for model in models]
+    first = read(paths[0])
+    task = EXPERIMENTS[experiment].at(first.profile).task
+    column = IMAGES * task.held_out.index(digit)
+    try:
+        stored = [np.load(beside(path, GALLERY)) for path in paths]
+    except OSError as error:
+        raise ResultError(f"cannot read {error.filename} ({error.strerror}): publish the runs again") from None
+    rows = [stored[0]["target"][:, column], *(each["drawn"][:, column] for each in stored)]
+    images = torch.from_numpy(np.stack(rows)) / 127.5 - 1  # (1 + models,P,side,side)
+    points = [signed(point) for point in task.some_points()]
+    low, high = task.inside
+    return image_table(
+        images,
+        ["asked for", *(name.replace("-", "\n") for name in models)],
+        points,
+        title,
+        "",
+        f"{task.transform.axis_label}; in range: {low:+g} to {high:+g}\n{first.label}",
+        f"A handwritten {digit} at {', '.join(points)} {task.transform.unit}: what was asked for, and what "
+        f"{', '.join(models)} drew.",
+    )
+
+
 def loss_curves(
     curves: Mapping[str, Curve],
     task: Task,

@@ -204,6 +204,7 @@ def test_other_benchmarks_concern_a_chapter_that_shows_them(chapter, monkeypatch
         ("runs = 1", "shift-extrapolation", False),
         ("runs = results.published()", "fresh", False),
         ("runs = results.fresh()", "fresh", True),
+        ("runs = results.fresh(task.name)", "fresh", False),
     ],
 )
 def test_a_chapter_is_stale_when_the_published_results_that_it_shows_are_others(

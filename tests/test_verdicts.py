@@ -68,7 +68,7 @@ def test_the_interval_is_over_seeds_and_images():
     assert over_images.low == pytest.approx(2 / 1.5)
     assert over_images.high == pytest.approx(2 / 0.5)
     assert over_both.low < over_images.low
-    assert over_both.high > over_images.high
+    assert over_both.high >= over_images.high
 
 
 def test_seeds_and_images_of_two_models_are_paired():
@@ -89,15 +89,15 @@ def test_the_ends_of_the_interval_decide():
 
 def test_without_its_premise_there_is_no_verdict():
     rule = claim(most=4, premise="it exceeds 1", met=lambda means: bool(means.error("one", "outside")[0] > 1))
-    assert rule.rule == "ratio: at most 3, provided that it exceeds 1"
+    assert rule.rule == "ratio: at most 4, provided that it exceeds 1"
     assert rule.decide({"one": runs(2.0)}).verdict == HOLDS
     assert rule.decide({"one": runs(0.5)}).verdict == UNSEEN
 
 
 def test_protocols_without_runs_are_left_out_and_the_longest_is_last():
     found = {
-        "quick": {"shift-transfer": {"one": runs(3.0)}},
-        "full": {"shift-transfer": {"one": runs(1.0)}},
+        "quick": {"shift-transfer": {"one": runs(9.0)}},
+        "full": {"shift-transfer": {"one": runs(0.5)}},
         "smoke": {},
     }
     decisions = decide(claim(most=2), found)

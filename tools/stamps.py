@@ -113,12 +113,23 @@ def published(experiments: tuple[str, ...]) -> str | None:
 
 
 def shown(notebook: Mapping[str, Any]) -> str | None:
-    """A digest of the published results that a chapter shows, of those that judge claims if it reads them."""
+    """A digest of the published results that a chapter shows, of those that judge claims if it reads them.
+
+    It reads those of its own experiments, if it names one wherever it writes ``fresh(…)``; all otherwise.
+    """
     usual = published(shown_of_published(notebook))
-    if "fresh" not in _attributes(notebook):
+    nodes = [node for tree in trees(notebook) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    reads = [node for node in nodes if getattr(node.func, "attr", None) == "fresh"]
+    if not reads:
         return usual
+    names = set(experiments_of(notebook) if all(read.args for read in reads) else EXPERIMENTS)
     paths = [path for path in sorted(PUBLISHED.rglob("seed*.json")) if not path.match("seed?.json")]
-    return _digest({"usual": usual, **{str(path.relative_to(PUBLISHED)): path.read_text() for path in paths}})
+    judging = {
+        str(path.relative_to(PUBLISHED)): path.read_text(encoding="utf-8")
+        for path in paths
+        if path.relative_to(PUBLISHED).parts[1] in names
+    }
+    return _digest({"usual": usual, **judging})
 
 
 def rehearse(experiment: Experiment, model: str) -> list[float]:
