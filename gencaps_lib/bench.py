@@ -28,12 +28,11 @@ from tqdm.auto import tqdm
 
 from gencaps_lib.costs import Cost, Rates, RoutingCost, machine_rates, routing_costs, step_cost
 from gencaps_lib.data import load_digits
-from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.experiments import EXPERIMENTS, Experiment, check_profile
 from gencaps_lib.machine import machine, seconds_of
 from gencaps_lib.optimisers import REFERENCE, Optimiser
-from gencaps_lib.port import Port
+from gencaps_lib.port import Port, mover
 from gencaps_lib.results import ResultError
-from gencaps_lib.stacked import Stack
 from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
 
 MODELS = ("autoencoder", "continuous-capsules")
@@ -59,7 +58,6 @@ class Candidate:
     captured : as a CUDA graph
     precision : of the products, as in `training.Trainer`; the port leaves it to PyTorch
     autocast : the model under autocast to bfloat16, which `fit` does not use: it changes results
-    seeds : as many models in one step, with a batch for each, see `stacked.Stack`; its time is that of one of them
     """
 
     name: str
@@ -69,11 +67,10 @@ class Candidate:
     captured: bool = False
     precision: str | None = "float32"
     autocast: bool = False
-    seeds: int = 1
 
 
 def candidates(device: str, precision: str = "float32") -> dict[str, Candidate]:
-    """What is measured on a device, by name; the one before the last three is how the library trains there.
+    """What is measured on a device, by name; the one before the last two is how the library trains there.
 
     `precision` is what it trains the model with there, see `protocols.Experiment.precision_on`.
     """
@@ -89,14 +86,19 @@ def candidates(device: str, precision: str = "float32") -> dict[str, Candidate]:
         *ours,
         replace(ours[-1], name="the same with the reference's RMSProp", optimiser=REFERENCE),
         replace(ours[-1], name="the same under bf16 autocast (not used)", autocast=True),
-        replace(ours[-1], name="the same, four seeds at once (not used)", seeds=4),
     )
     return {way.name: way for way in ways}
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured: an experiment by name at a profile, and where and how often; see `add_arguments`."""
+    """What is measured: an experiment by name at a profile, and where and how often; see `add_arguments`.
+
+    Raises
+    ------
+    ValueError
+        An unknown experiment or profile, or fewer than one thread, step or repeat.
+    """
 
     experiment: str
     profile: str
@@ -107,11 +109,23 @@ class Setup:
     steps: int = 20
     repeats: int = 5
 
+    def __post_init__(self) -> None:
+        if self.experiment not in EXPERIMENTS:
+            raise ValueError(f"unknown experiment {self.experiment!r}: choose one of {', '.join(EXPERIMENTS)}")
+        check_profile(self.profile)
+        for name in ("threads", "steps", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+
+    @property
+    def at_profile(self) -> Experiment:
+        """The experiment that is measured."""
+        return EXPERIMENTS[self.experiment].at(self.profile)
+
 
 def candidates_of(setup: Setup, model: str) -> dict[str, Candidate]:
     """The `candidates` for a model."""
-    experiment = EXPERIMENTS[setup.experiment].at(setup.profile)
-    return candidates(setup.device, experiment.precision_on(torch.device(setup.device), model))
+    return candidates(setup.device, setup.at_profile.precision_on(torch.device(setup.device), model))
 
 
 @dataclass(frozen=True)
@@ -163,16 +177,11 @@ class Benchmark:
 
 
 def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trainer:
-    experiment = EXPERIMENTS[setup.experiment].at(setup.profile)
+    experiment = setup.at_profile
     layout = torch.channels_last if candidate.channels_last else torch.contiguous_format
-    models = [experiment.build(model, seed).to(setup.device, memory_format=layout) for seed in range(candidate.seeds)]
-    built = (models[0] if candidate.seeds == 1 else Stack(models)).train()
+    built = experiment.build(model).to(setup.device, memory_format=layout).train()
     digits = load_digits("train", setup.source, root=setup.data).of(*experiment.task.digits)
-    options = {
-        "optimiser": candidate.optimiser,
-        "batch": candidate.seeds * experiment.batch,
-        "precision": candidate.precision,
-    }
+    options = {"optimiser": candidate.optimiser, "batch": experiment.batch, "precision": candidate.precision}
     if candidate.port:
         return Port(built, experiment.task, digits, steps, setup.device, **options)
     trainer = Trainer(built, experiment.task, digits.to(setup.device), steps, **options)
@@ -227,8 +236,8 @@ class Running:
             return seconds_of(self.advance, self.trainer.device, steps)
 
     def repeat(self) -> tuple[float, int | None]:
-        """The seconds of a step of one seed, over the steps of a repeat, and the memory taken so far."""
-        return self._seconds(self.steps) / self.candidate.seeds, _peak(self.trainer.device, self.alone)
+        """The seconds of a step, over the steps of a repeat, and the memory taken so far."""
+        return self._seconds(self.steps), _peak(self.trainer.device, self.alone)
 
 
 _running: Running  # in a process of its own
@@ -276,7 +285,7 @@ def measure(setup: Setup, model: str, names: Sequence[str], fresh: bool = True) 
                 if turn < turns:
                     seconds, peaks[name] = repeat()
                     times[name].append(seconds)
-    batch = EXPERIMENTS[setup.experiment].at(setup.profile).batch
+    batch = setup.at_profile.batch
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     return [Measurement(model, name, medians[name], times[name], batch / medians[name], peaks[name]) for name in names]
 
@@ -342,9 +351,11 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
     Raises
     ------
     ValueError
-        A model that the experiment does not have.
+        A model that the experiment does not have, or a transform that the port cannot make; before anything is
+        measured.
     """
-    experiment = EXPERIMENTS[setup.experiment].at(setup.profile)
+    experiment = setup.at_profile
+    mover(experiment.task.transform)
     for model in models:
         with torch.device("meta"):
             experiment.build(model)

@@ -6,6 +6,7 @@ It trains on what `training.fit` trains on, and shows what is gained by transfor
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image
@@ -13,8 +14,60 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from gencaps_lib.data import Digits
-from gencaps_lib.tasks import Shift, Task
+from gencaps_lib.tasks import Rotation, Shift, Task, Transform
 from gencaps_lib.training import Batch, Trainer
+from gencaps_lib.warps import RotationAndShift, Scale, Shear
+
+
+def _turn(picture: Image.Image, transform: Transform, degrees: float) -> Image.Image:
+    return picture.rotate(degrees, Image.Resampling.BILINEAR)
+
+
+def _paste(picture: Image.Image, transform: Transform, row: float = 0, column: float = 0) -> Image.Image:
+    canvas = Image.new("F", (transform.side, transform.side))
+    canvas.paste(picture, (transform.margin + round(column), transform.margin + round(row)))
+    return canvas
+
+
+def _turn_and_paste(
+    picture: Image.Image, transform: Transform, degrees: float, row: float, column: float
+) -> Image.Image:
+    return _paste(_turn(picture, transform, degrees), transform, row, column)
+
+
+def _fetch(picture: Image.Image, transform: Transform, linear: Sequence[Sequence[float]]) -> Image.Image:
+    """On the transform's canvas, what a matrix says of where each (column, row) about the centre comes from."""
+    middle = transform.side / 2
+    places = [number for line in linear for number in (*line, middle * (1 - sum(line)))]
+    canvas = _paste(picture, transform)
+    return canvas.transform(canvas.size, Image.Transform.AFFINE, places, Image.Resampling.BILINEAR)
+
+
+def _scale(picture: Image.Image, transform: Transform, octaves: float) -> Image.Image:
+    return _fetch(picture, transform, ((2**-octaves, 0), (0, 2**-octaves)))
+
+
+def _shear(picture: Image.Image, transform: Transform, columns: float) -> Image.Image:
+    return _fetch(picture, transform, ((1, -columns), (0, 1)))
+
+
+_MOVES = {Shift: _paste, Rotation: _turn, RotationAndShift: _turn_and_paste, Scale: _scale, Shear: _shear}
+
+
+def mover(transform: Transform) -> Callable[..., Image.Image]:
+    """What makes a transform with Pillow: a function of a picture, the transform and the numbers of a value.
+
+    Raises
+    ------
+    ValueError
+        The port does not know the transform.
+    """
+    for kind, move in _MOVES.items():
+        if isinstance(transform, kind):
+            return move
+    raise ValueError(
+        f"the straightforward port cannot make a {type(transform).__name__}: add it to gencaps_lib/port.py"
+    )
 
 
 class PortedDigits(Dataset):
@@ -25,7 +78,9 @@ class PortedDigits(Dataset):
 
     def __init__(self, digits: Digits, task: Task, seed: int = 0) -> None:
         self.images, self.labels = (digits.images[:, 0] + 1).cpu().numpy(), digits.labels.tolist()
+        self.move = mover(task.transform)
         self.task, self.random = task, random.Random(seed)
+        self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,12 +90,12 @@ class PortedDigits(Dataset):
         transform, (low, high) = self.task.transform, self.task.seen[self.labels[index]]
         if isinstance(transform, Shift):
             value = torch.tensor([self.random.randint(low, high) for _ in range(2)])
-            moved = Image.new("F", (transform.side, transform.side))
-            moved.paste(picture, (transform.margin + int(value[1]), transform.margin + int(value[0])))
+        elif isinstance(transform, Rotation):
+            value = torch.tensor([self.random.uniform(low, high)], dtype=torch.float32)
         else:
-            value = torch.tensor([self.random.uniform(low, high)])
-            moved = picture.rotate(value.item(), Image.Resampling.BILINEAR)
-        return _tensor(picture), self.labels[index], value, _tensor(moved)
+            ends = (torch.tensor([end], dtype=torch.float32) for end in (low, high))
+            value = transform.draw(*ends, self.generator)[0]
+        return _tensor(picture), self.labels[index], value, _tensor(self.move(picture, transform, *value.tolist()))
 
 
 def _tensor(picture: Image.Image) -> Tensor:

@@ -35,7 +35,7 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
     Parameters
     ----------
     addresses : (B, N, 2) floating point, (row, column) in index space: cell centres lie at 0 … size − 1
-    activations : (B, N, C), of the same dtype and device
+    activations : (B, N, C), of the same dtype and device; under autocast the wider dtype of the two counts
     size : side S of the maps, in cells, at least 1
 
     Returns
@@ -51,6 +51,9 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
         Wrong ranks or shapes, an empty batch, a size below 1, an address that is not a number. The last check is left
         out where it would break a CUDA graph, or a function that is compiled or mapped (``torch.func.vmap``).
     """
+    if addresses.dtype != activations.dtype and torch.is_autocast_enabled(addresses.device.type):
+        wider = torch.promote_types(addresses.dtype, activations.dtype)
+        addresses, activations = addresses.to(wider), activations.to(wider)
     _check(addresses, activations, size)
     # The kernel is a product of a row and a column factor, so nothing of size S·S·N·C is needed: what is formed is a
     # factor's product with the other one or with the activations, whichever is smaller, and a matrix product does the

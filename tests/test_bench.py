@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import nullcontext
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,6 @@ from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.optimisers import Optimiser
 from gencaps_lib.port import Port, PortedDigits
 from gencaps_lib.results import ResultError
-from gencaps_lib.stacked import Stack
 from gencaps_lib.training import Trainer
 
 SETUP = bench.Setup("shift-transfer", "smoke", "embedded", steps=1, repeats=2)
@@ -33,7 +33,7 @@ def small(monkeypatch):
     monkeypatch.setattr(bench, "_elsewhere", lambda *arguments: nullcontext(bench._here(*arguments)))
 
 
-@pytest.mark.parametrize("name", ["shift-transfer", "rotation-transfer", "rotation-raw-angle"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_port_shows_what_the_library_shows(name, digits):
     task = EXPERIMENTS[name].at("smoke").task
     ported = PortedDigits(digits, task)
@@ -43,10 +43,13 @@ def test_the_port_shows_what_the_library_shows(name, digits):
         assert torch.equal(image, digits.images[index])
         assert label == digits.labels[index]
         low, high = task.seen[label]
-        assert ((low <= value) & (value <= high)).all()
-        assert torch.allclose(target, task.target(image[None], value[None])[0], atol=1e-5)
-        values.append(tuple(value.tolist()))
-    assert len(set(values)) > 20
+        reach = torch.tensor([180, *[task.transform.margin] * 2]) if name == "rotation-and-shift" else 1
+        assert ((low <= value / reach) & (value / reach <= high)).all()
+        # Pillow's numbers are single, and so are those of a place far from the centre.
+        assert torch.allclose(target, task.target(image[None], value[None])[0], atol=1e-4)
+        if low < high:
+            values.append(tuple(value.tolist()))
+    assert 0 < len(values) < 2 * len(set(values))
 
 
 @pytest.mark.parametrize("name", ["shift-transfer", "rotation-transfer"])
@@ -141,8 +144,7 @@ def test_every_candidate_is_what_it_says(monkeypatch):
         with pytest.raises(Spy):
             bench.Running(SETUP, "autoencoder", name)
         trainer = made["trainer"]
-        model = trainer.model.example[0] if isinstance(trainer.model, Stack) else trainer.model
-        weight = model.encoder[2].weight
+        weight = trainer.model.encoder[2].weight
         output = []
         trainer.model.register_forward_hook(lambda module, inputs, drawn, output=output: output.append(drawn.dtype))
         trainer.objective(trainer.draw())
@@ -152,19 +154,62 @@ def test_every_candidate_is_what_it_says(monkeypatch):
             trainer.adapt.defaults.get("fused"),
             weight.is_contiguous(memory_format=torch.channels_last),
             output[0],
-            getattr(trainer.model, "count", 1),
             trainer.batch,
             trainer.precision,
         )
     assert list(seen.values()) == [
-        ("Port", "Adam", None, False, torch.float32, 1, 32, None),
-        ("Trainer", "Adam", None, False, torch.float32, 1, 32, "float32"),
-        ("Trainer", "Adam", True, False, torch.float32, 1, 32, "float32"),
-        ("Trainer", "Adam", True, True, torch.float32, 1, 32, "float32"),
-        ("Trainer", "ReferenceRMSprop", None, True, torch.float32, 1, 32, "float32"),
-        ("Trainer", "Adam", True, True, torch.bfloat16, 1, 32, "float32"),
-        ("Trainer", "Adam", True, True, torch.float32, 4, 128, "float32"),
+        ("Port", "Adam", None, False, torch.float32, 32, None),
+        ("Trainer", "Adam", None, False, torch.float32, 32, "float32"),
+        ("Trainer", "Adam", True, False, torch.float32, 32, "float32"),
+        ("Trainer", "Adam", True, True, torch.float32, 32, "float32"),
+        ("Trainer", "ReferenceRMSprop", None, True, torch.float32, 32, "float32"),
+        ("Trainer", "Adam", True, True, torch.bfloat16, 32, "float32"),
     ]
+
+
+# An experiment and a model of each architecture that there is.
+ARCHITECTURES = {
+    each.task.sizes[model].get("architecture", model): (each.name, model)
+    for each in EXPERIMENTS.values()
+    for model in each.models
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_makes_the_candidates_steps(architecture):
+    name, model = ARCHITECTURES[architecture]
+    setup = dataclasses.replace(SETUP, experiment=name)
+    port, *_, reference, autocast = bench.candidates("cpu").values()
+    for way in (port, reference, autocast):
+        trainer = bench._trainer(setup, model, way, 1)
+        trainer.step()
+        assert trainer.losses.isfinite().all(), way.name
+    assert bench.count(setup, model).flops > 0
+
+
+def test_a_transform_that_the_port_cannot_make_is_refused_before_anything_is_measured(monkeypatch):
+    experiment = EXPERIMENTS["scale-extrapolation"].at("smoke")
+    task = dataclasses.replace(experiment.task, transform=SimpleNamespace(side=28, code_length=1))
+    unknown = dataclasses.replace(experiment, task=task)
+    monkeypatch.setattr(bench.Setup, "at_profile", unknown)
+    monkeypatch.setattr(bench, "machine_rates", lambda *_arguments: pytest.fail("it measured"))
+    with pytest.raises(ValueError, match=r"cannot make a SimpleNamespace: add it to gencaps_lib/port\.py"):
+        bench.run(SETUP, experiment.models[:1], progress=False, fresh=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"experiment": "shift"}, "unknown experiment 'shift'"),
+        ({"profile": "huge"}, "profile"),
+        ({"threads": 0}, "threads must be at least 1; got 0"),
+        ({"steps": 0}, "steps must be"),
+        ({"repeats": 0}, "repeats must be"),
+    ],
+)
+def test_a_bad_setup_is_refused(change, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        dataclasses.replace(SETUP, **change)
 
 
 def test_on_cuda_the_captured_graph_is_measured_too():
@@ -179,8 +224,8 @@ def test_on_cuda_tf32_is_measured_of_models_that_are_trained_with_it():
         ways = bench.candidates_of(setup, model)
         assert ("+ TF32" in ways) is (precision == "tf32")
         ours = [name for name in ways if name.startswith("+")][-1]
-        assert [way.precision for way in list(ways.values())[-4:]] == [precision] * 4
-        assert list(ways)[-4] == ours
+        assert [way.precision for way in list(ways.values())[-3:]] == [precision] * 3
+        assert list(ways)[-3] == ours
     assert "+ TF32" not in bench.candidates_of(SETUP, "continuous-capsules")
 
 
@@ -307,7 +352,10 @@ def test_stored_benchmarks_are_of_the_models_that_there_are():
         assert benchmark.batch == EXPERIMENTS["shift-transfer"].batch
         for model in bench.MODELS:
             names = [row.candidate for row in benchmark.measurements if row.model == model]
-            assert names == list(bench.candidates(setup.device))
+            # An older file may have measured what is no candidate any more.
+            assert [name for name in names if name in bench.candidates(setup.device)] == list(
+                bench.candidates(setup.device)
+            )
             now = bench.count(dataclasses.replace(setup, source="embedded", device="cpu"), model)
             assert benchmark.costs[model].flops == now.flops
             assert benchmark.floors[model] == benchmark.costs[model].floor(benchmark.rates)

@@ -135,6 +135,15 @@ def test_index_space_spans_the_map():
     assert to_index_space(torch.tensor([-1.0, 0.0, 1.0]), SIZE).tolist() == [0.0, 3.0, 6.0]
 
 
+def test_under_autocast_the_wider_dtype_counts(generator):
+    addresses = 4 * torch.rand(2, 3, 2, generator=generator)
+    activations = torch.rand(2, 3, 2, generator=generator)
+    for pair in ((addresses, activations.bfloat16()), (addresses.bfloat16(), activations)):
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = route_by_address(*pair, 5)
+        assert torch.allclose(maps.float(), route_by_address(*(each.float() for each in pair), 5), atol=0.05)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine; the CPU's values are tested above")
 def test_cuda_equals_cpu(generator):
     addresses = torch.rand(4, 50, 2, generator=generator) * (SIZE + 4) - 2
