@@ -28,7 +28,7 @@ REACHED, DOWNLOADED = 5, 180  # seconds that Playwright's server may take to ans
 UNPACK = 'import chromium from "@sparticuz/chromium"; await chromium.executablePath()'
 AMAZON = "AWS_Lambda_nodejs22.x"
 WITH_LIBRARIES = """#!/bin/sh
-here=$(dirname "$0")
+here=${0%/*}
 export LD_LIBRARY_PATH="$here/al2023/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FONTCONFIG_FILE="$here/fonts.conf"
 exec "$here/chromium" "$@"
 """
