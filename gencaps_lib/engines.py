@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 
@@ -23,7 +22,7 @@ from gencaps_lib import results
 from gencaps_lib.data import Digits
 from gencaps_lib.jobs import Job
 from gencaps_lib.machine import commit
-from gencaps_lib.results import Result
+from gencaps_lib.results import Made
 from gencaps_lib.training import turns
 
 
@@ -31,26 +30,15 @@ class EngineError(RuntimeError):
     """An engine that cannot be used; the message says what to do."""
 
 
-class Made(NamedTuple):
-    """A run that was made: its result, the files beside it by suffix, and how many seconds all of it took."""
-
-    result: Result
-    extras: Mapping[str, bytes]
-    seconds: float
-
-
 Outcome = Made | str  # or why there is none
 
 
 def attempt(job: Job, train: Digits, test: Digits, progress: bool = False) -> Outcome:
     """Make a run; whatever goes wrong in it becomes a reason, but for being interrupted."""
-    start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "interrupted", UserWarning)  # the model is not kept
-            result, model = results.run(job.entry, job.model, train, test, job.seed, progress, partial=False)
-        extras = results.extras(job.entry, job.model, model, test, job.seed)
-        return Made(result, extras, time.perf_counter() - start)
+            return results.make(job.entry, job.model, train, test, job.seed, progress, partial=False)
     except Exception as error:  # a study goes on, whatever it is: out of memory, a loss that is not finite, a bug
         return reason(error)
 

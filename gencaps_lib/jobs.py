@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gencaps_lib import results
-from gencaps_lib.evaluation import Curve, mean_inside, mean_outside
 from gencaps_lib.experiments import EXPERIMENTS, Experiment
-from gencaps_lib.results import Result
+from gencaps_lib.results import Result, Runs
 from gencaps_lib.store import FAILURE
+from gencaps_lib.tables import lines
 
 DONE, MISSING, STALE, FAILED, ELSEWHERE = "done", "missing", "stale", "failed", "elsewhere"
 
@@ -91,26 +91,40 @@ class State:
     kind : ``"done"``, ``"missing"``, ``"stale"``, ``"failed"``, or ``"elsewhere"``: another study is at it
     note : why
     seconds : that it took, of a job that is done
-    curves : of a job that is done
+    result : of a job that is done
     """
 
     kind: str
     note: str = ""
     seconds: float = 0.0
-    curves: Curve = field(default_factory=dict, repr=False)
+    result: Result | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, result: Result) -> State:
         """The state of a job with this result."""
-        return cls(DONE, seconds=result.seconds, curves=result.curves)
+        return cls(DONE, seconds=result.seconds, result=result)
 
 
-def look(job: Job, folder: str | os.PathLike) -> State:
-    """How it stands with a job, from what lies in the folder."""
+def look(job: Job, folder: str | os.PathLike, data: str | os.PathLike | None = None) -> State:
+    """How it stands with a job, from what lies in the folder.
+
+    Parameters
+    ----------
+    job, folder : the job, and the folder of results
+    data : folder of MNIST, as `root` of `data.load_digits`
+
+    Raises
+    ------
+    DataError
+        The folder of MNIST that was named lacks it.
+    """
     path = job.path(folder)
-    if path.exists():
-        faults = results.faults(path, job.entry)
-        return State(STALE, faults[0]) if faults else State.of(results.read(path))
+    try:
+        if path.exists():
+            faults = results.faults(path, job.entry, data)
+            return State(STALE, faults[0]) if faults else State.of(results.read(path))
+    except OSError as error:
+        return State(FAILED, f"cannot look at {path} ({error.strerror})")
     try:
         failure = json.loads(results.beside(path, FAILURE).read_text(encoding="utf-8"))
         # What failed at another profile, or before the configuration changed, may well work now.
@@ -122,32 +136,21 @@ def look(job: Job, folder: str | os.PathLike) -> State:
 
 
 def table(states: Mapping[Job, State]) -> list[str]:
-    """How a study stands, a line for each model: the seeds that are there, and the held-out digits' mean losses.
+    """How a study stands, a line for each model: its data, the seeds that are there, and their losses.
 
-    Losses are means over those seeds and the held-out digits (of a classifier: rates of error), inside and outside the
-    digits' training range; the ratio is the one mean over the other.
+    Losses are those of `Runs.summary`, of a classifier rates of error.
     """
     models = list(dict.fromkeys((job.experiment, job.model) for job in states))
-    rows = [("experiment", "model", "seeds", "inside", "outside", "ratio", "")]
+    rows = [("experiment", "model", "data", "seeds", "inside", "outside", "ratio", "")]
     for experiment, model in models:
         mine = {job: state for job, state in states.items() if job[:2] == (experiment, model)}
-        task = next(iter(mine)).entry.task
-        curves = [state.curves[digit] for state in mine.values() if state.kind == DONE for digit in task.held_out]
-        scores = [sum(mean(curve, task) for curve in curves) / max(len(curves), 1) for mean in _MEANS]
-        numbers = [f"{score:.4f}" for score in scores] if curves else ["", ""]
-        ratio = f"{scores[1] / scores[0]:.2f}" if scores[0] else ""
+        there = tuple(state.result for state in mine.values() if state.kind == DONE)
+        data = sorted({result.source for result in there})
+        # What is of different data is not counted together.
+        numbers = Runs(there, next(iter(mine)).entry.task).summary if len(data) == 1 else ("", "", "")
         kinds = [state.kind for state in mine.values()]
         notes = ", ".join(
             f"{kinds.count(kind)} {kind}" for kind in (MISSING, STALE, FAILED, ELSEWHERE) if kind in kinds
         )
-        rows.append((experiment, model, f"{kinds.count(DONE)}/{len(kinds)}", *numbers, ratio, notes))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(_cell(*entry) for entry in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
-
-
-_MEANS = (mean_inside, mean_outside)
-
-
-def _cell(column: int, entry: tuple[str, int]) -> str:
-    text, width = entry
-    return text.rjust(width) if 2 <= column <= 5 else text.ljust(width)  # numbers to the right
+        rows.append((experiment, model, ", ".join(data), f"{len(there)}/{len(kinds)}", *numbers, notes))
+    return lines(rows)

@@ -8,39 +8,41 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gencaps_lib.claims import OWN_CLAIMS, by_seed
+from gencaps_lib.collection import FRESH, readable, unregistered
 from gencaps_lib.experiments import PROFILES
-from gencaps_lib.results import FRESH, fresh, published
 from gencaps_lib.seeds import Estimate, Runs
+from gencaps_lib.tables import lines
 from gencaps_lib.verdicts import CLAIMS, decide
 
-HEADER = ("experiment", "model", "profile", "steps", "seeds", "inside", "outside", "ratio", "95 % over seeds")
+HEADER = ("experiment", "model", "data", "profile", "steps", "seeds", "inside", "outside", "ratio", "95 % over seeds")
 Found = Mapping[str, Mapping[str, Runs]]
 
 
 def report(folder: str | os.PathLike) -> list[str]:
     """Lines of text: a row for each model of each experiment, then the claims with their verdicts.
 
-    Losses are those of the first held-out digit, inside and outside its training range. Where the folder has one for
-    each profile, as that of the published results, the article's claims are judged by the seeds from `results.FRESH`
-    on, at each profile; elsewhere by all that is there. Claims whose runs are not there are listed as not decided.
+    Losses are those of `Runs.summary`. Where there is a folder for each profile, as of the published results, the
+    article's claims are judged by the seeds from `results.FRESH` on, and at each profile; elsewhere by all that is
+    there. Claims whose runs are not there are listed as not decided. Results that do not count are named at the end.
 
     Raises
     ------
     ResultError
-        As `results.published`.
+        The folder is not there.
     """
-    profiles = [Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()]
-    if profiles:
-        seeds = (range(FRESH), range(FRESH, sys.maxsize))
-        tables = [published(path, chosen) for path in profiles for chosen in seeds]
-        judging, own = fresh(folder), tables[0]
-    else:
-        tables = [published(folder, range(sys.maxsize))]
-        judging, own = {"here": tables[0]}, tables[0]
+    profiles = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
+    usual, later = range(FRESH), range(FRESH, sys.maxsize)
+    parts = [(name, path, seeds) for name, path in profiles.items() for seeds in (usual, later)]
+    tables, judging, left_out = [], {}, []
+    for name, path, seeds in parts or [("here", Path(folder), range(sys.maxsize))]:
+        found, complaints = readable(path, seeds)
+        tables.append(found)
+        left_out += complaints
+        if seeds != usual:
+            judging[name] = found
+            left_out += unregistered(path)
     rows = [HEADER, *(_row(*entry) for found in tables for entry in _each(found))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*table, "", *_article(judging), "", *_own(own)]
+    return [*lines(rows), "", *_article(judging), "", *_own(tables[0]), *(["", *left_out] if left_out else [])]
 
 
 def _each(found: Found) -> Iterable[tuple[str, str, Runs]]:
@@ -48,11 +50,9 @@ def _each(found: Found) -> Iterable[tuple[str, str, Runs]]:
 
 
 def _row(name: str, model: str, runs: Runs) -> tuple[str, ...]:
-    digit, first = runs.task.held_out[0], runs.results[0]
-    inside, outside, ratio = runs.inside(digit), runs.outside(digit), runs.ratio(digit)
+    first, ratio = runs.results[0], runs.ratio(runs.task.held_out[0])
     seeds = ", ".join(map(str, runs.seeds))
-    losses = (f"{inside.value:.4f}", f"{outside.value:.4f}")
-    return (name, model, first.profile, f"{first.made:,}", seeds, *losses, f"{ratio.value:.2f}", _interval(ratio))
+    return (name, model, first.source, first.profile, f"{first.made:,}", seeds, *runs.summary, _interval(ratio))
 
 
 def _interval(estimate: Estimate) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from gencaps_lib.collection import FRESH, PUBLISHED, check, faults, fresh, load, load_decoder, published
+from gencaps_lib.collection import FRESH, PUBLISHED, check, faults, fresh, load, load_decoder, published, unregistered
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import Experiment
 from gencaps_lib.extras import extras
@@ -21,6 +25,7 @@ from gencaps_lib.training import fit
 __all__ = [
     "FRESH",
     "PUBLISHED",
+    "Made",
     "Result",
     "ResultError",
     "Runs",
@@ -36,6 +41,7 @@ __all__ = [
     "load",
     "load_decoder",
     "machine",
+    "make",
     "matches",
     "plain",
     "published",
@@ -43,6 +49,7 @@ __all__ = [
     "result_path",
     "run",
     "setting",
+    "unregistered",
     "write",
 ]
 
@@ -73,9 +80,13 @@ def run(
 
     Raises
     ------
+    ValueError
+        Digits of two data sets.
     KeyboardInterrupt
         The training was interrupted, and `partial` is false.
     """
+    if train.source != test.source:
+        raise ValueError(f"one run is of one data set: these are {train.source} and {test.source}; load both again")
     built = experiment.build(model, seed).to(train.images.device, memory_format=torch.channels_last)
     start = time.perf_counter()
     options = experiment.fit_options(train.images.device, model)
@@ -108,3 +119,30 @@ def run(
         learned=experiment.kind(model).learned(built),
     )
     return result, built
+
+
+class Made(NamedTuple):
+    """A run that was made: its result, the content of the files beside it by suffix, and the seconds all of it took."""
+
+    result: Result
+    extras: Mapping[str, bytes]
+    seconds: float
+
+    def write(self, folder: str | os.PathLike, force: bool = False) -> Path:
+        """Write all of it into a folder of results, see `store.write`."""
+        return write(self.result, folder, force, self.extras)
+
+
+def make(
+    experiment: Experiment,
+    model: str,
+    train: Digits,
+    test: Digits,
+    seed: int = 0,
+    progress: bool = True,
+    partial: bool = True,
+) -> Made:
+    """A `run`, and what is kept beside its result; takes the arguments of `run`, and raises what it raises."""
+    start = time.perf_counter()
+    result, built = run(experiment, model, train, test, seed, progress, partial)
+    return Made(result, extras(experiment, model, built, test, seed), time.perf_counter() - start)

@@ -42,11 +42,12 @@ def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Est
     samples : each (n,); they are paired, and drawn together
     """
     count = len(samples[0])
-    value = float(statistic(*(sample.mean() for sample in samples)))
-    if count < 2:
-        return Estimate(value, float("nan"), float("nan"))
-    chosen = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
-    low, high = np.quantile(statistic(*(sample[chosen].mean(1) for sample in samples)), [0.025, 0.975])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to no loss is infinite
+        value = float(statistic(*(sample.mean() for sample in samples)))
+        if count < 2:
+            return Estimate(value, float("nan"), float("nan"))
+        chosen = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+        low, high = np.quantile(statistic(*(sample[chosen].mean(1) for sample in samples)), [0.025, 0.975])
     return Estimate(value, float(low), float(high))
 
 
@@ -118,6 +119,13 @@ class Runs:
     def ratio(self, digit: int, over: str = "seeds") -> Estimate:
         """A digit's transfer ratio, its mean loss outside the range ÷ that inside, with an interval like `inside`'s."""
         return bootstrap(lambda inside, outside: outside / inside, *self.samples(digit, over))
+
+    @property
+    def summary(self) -> tuple[str, str, str]:
+        """The first held-out digit's mean losses inside and outside the range, and its transfer ratio, as text."""
+        digit = self.task.held_out[0]
+        inside, outside, ratio = (of(digit).value for of in (self.inside, self.outside, self.ratio))
+        return f"{inside:.4f}", f"{outside:.4f}", f"{ratio:.2f}"
 
     def _with(self, digit: int) -> tuple[Result, ...]:
         judged = sorted(self.results[0].curves)

@@ -18,7 +18,7 @@ from typing import Any
 
 from gencaps_lib.evaluation import Curve, ImageMeans
 from gencaps_lib.extras import SUFFIXES
-from gencaps_lib.files import digest, write_whole
+from gencaps_lib.files import check_writable, digest, write_whole
 
 RESULT_NAME = re.compile(r"seed(?P<seed>\d+)\.json")
 FAILURE = "failed.json"  # suffix of the file that says why a run of a study failed
@@ -128,10 +128,12 @@ def write(
     Raises
     ------
     ResultError
-        There is one already and `force` is false, or the folder cannot be written.
+        There is one already and `force` is false, or this one is of an interrupted training and less than what is
+        there; or the folder cannot be written.
     """
     path = result_path(folder, result.experiment, result.model, result.seed)
-    check_free(path, force)
+    _check_free(path, force)
+    _check_more(path, result)
     # Through JSON once, so that the digest is of what a reader gets. Six digits say all that a loss has to say.
     content = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
     measured = json.dumps({name: content[name] for name in ("curves", "images", "history")})
@@ -142,8 +144,13 @@ def write(
     try:
         write_whole(path, text.encode(), {beside(path, suffix): extras.get(suffix) for suffix in SUFFIXES})
     except OSError as error:
-        raise ResultError(f"cannot write {path} ({error.strerror}): free the disk, or name another folder") from None
+        raise _unwritable(path, error) from None
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> ResultError:
+    why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror or error
+    return ResultError(f"cannot write {path} ({why}): make room there, or name another folder")
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -157,11 +164,31 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def check_free(path: Path, force: bool = False) -> None:
-    """Raise a ResultError if a result would overwrite `path` without leave, or can't be a file there."""
+    """Raise a ResultError if a result would overwrite `path` without leave, or cannot be written there: it is tried."""
+    _check_free(path, force)
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _check_free(path: Path, force: bool) -> None:
     if path.is_dir():
         raise ResultError(f"{path} is a folder, and a result is a file: move the folder away, or name another")
     if path.exists() and not force:
         raise ResultError(f"{path} is there already: pass --force (force=True) to run it again and replace it")
+
+
+def _check_more(path: Path, result: Result) -> None:
+    """Raise a ResultError if an interrupted training would replace a whole one, or one that came further."""
+    if result.complete or not path.exists():
+        return
+    try:
+        there = read(path)
+    except ResultError:
+        return  # it is worth nothing
+    if there.complete or there.made > result.made:
+        raise ResultError(f"{path} is kept: it is of {there.made:,} steps, and this training was interrupted")
 
 
 def read(path: str | os.PathLike) -> Result:

@@ -20,7 +20,7 @@ import filelock
 from gencaps_lib import results
 from gencaps_lib.engines import Engine, Outcome, reason
 from gencaps_lib.extras import SUFFIXES
-from gencaps_lib.files import sweep, write_whole
+from gencaps_lib.files import check_writable, sweep, write_whole
 from gencaps_lib.jobs import DONE, ELSEWHERE, FAILED, MISSING, STALE, Job, State, look
 from gencaps_lib.results import ResultError
 from gencaps_lib.store import FAILURE
@@ -37,17 +37,28 @@ class Study:
     folder : of the results
     retry : make runs that failed before once more
     force : replace stale results
+    data : folder of MNIST, as `root` of `data.load_digits`
 
     Attributes
     ----------
     states : of each job
+
+    Raises
+    ------
+    DataError
+        The folder of MNIST that was named lacks it.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], folder: str | os.PathLike, retry: bool = False, force: bool = False
+        self,
+        jobs: Sequence[Job],
+        folder: str | os.PathLike,
+        retry: bool = False,
+        force: bool = False,
+        data: str | os.PathLike | None = None,
     ) -> None:
-        self.folder = Path(folder)
-        self.states = {job: look(job, folder) for job in jobs}
+        self.folder, self.data = Path(folder), data
+        self.states = {job: look(job, folder, data) for job in jobs}
         self._wanted = {MISSING} | ({FAILED} if retry else set()) | ({STALE} if force else set())
         self._under_way: dict[Job, filelock.BaseFileLock] = {}  # with their claims
 
@@ -117,29 +128,30 @@ class Study:
     def _claim(self, job: Job) -> filelock.BaseFileLock | None:
         """Claim a job, unless another study is at it or has done it by now, which its state then says."""
         claim = filelock.FileLock(self.folder / CLAIMS / f"{job.experiment}.{job.model}.seed{job.seed}.lock")
+        path = job.path(self.folder)
         try:
             claim.acquire(blocking=False)
+            self.states[job] = look(job, self.folder, self.data)
+            if self.states[job].kind in self._wanted:
+                for target in (path, *(results.beside(path, suffix) for suffix in (*SUFFIXES, FAILURE))):
+                    sweep(target)
+                check_writable(path)
+                return claim
         except filelock.Timeout:
             self.states[job] = State(ELSEWHERE, "another study is at it")
-            return None
+        except NotImplementedError as error:  # of a file system without locks
+            self.states[job] = State(FAILED, f"cannot claim it ({error}): name another folder")
         except OSError as error:
-            self.states[job] = State(FAILED, f"cannot claim it ({error.strerror})")
-            return None
-        self.states[job] = look(job, self.folder)
-        if self.states[job].kind not in self._wanted:
-            claim.release()
-            return None
-        path = job.path(self.folder)
-        for target in (path, *(results.beside(path, suffix) for suffix in (*SUFFIXES, FAILURE))):
-            sweep(target)
-        return claim
+            self.states[job] = State(FAILED, f"cannot write {path} ({error.strerror}): name another folder")
+        claim.release()
+        return None
 
     def _close(self, job: Job, outcome: Outcome) -> str:
         """Write what came of a job, and release its claim; returns what to report."""
         failure = results.beside(job.path(self.folder), FAILURE)
         if not isinstance(outcome, str):
             try:
-                results.write(outcome.result, self.folder, force=True, extras=outcome.extras)
+                outcome.write(self.folder, force=True)
                 failure.unlink(missing_ok=True)
             except (ResultError, OSError, ValueError) as error:  # a full disk; a curve that is not finite
                 outcome = reason(error)

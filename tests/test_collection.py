@@ -5,12 +5,14 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from gencaps_lib import results
+from gencaps_lib.collection import readable
 from gencaps_lib.data import load_digits
 from gencaps_lib.evaluation import image_losses, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
@@ -34,7 +36,7 @@ def made(tmp_path_factory, models):
     train, test = (load_digits(split, "embedded") for split in ("train", "test"))
     for seed in (0, 1):
         result, models[seed] = results.run(EXPERIMENT, MODEL, train, test, seed, progress=False)
-        results.write(result, folder, extras=results.extras(EXPERIMENT, MODEL, models[seed], test, seed))
+        results.Made(result, results.extras(EXPERIMENT, MODEL, models[seed], test, seed), 0.0).write(folder)
     return folder
 
 
@@ -171,9 +173,9 @@ def test_a_whole_folder_has_nothing_to_complain_about(made):
 
 
 def _edit(place):
-    content = json.loads((place / "seed0.json").read_text())
+    content = json.loads((place / "seed0.json").read_text(encoding="utf-8"))
     content["curves"]["4"][0] /= 2
-    (place / "seed0.json").write_text(json.dumps(content))
+    (place / "seed0.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def _steps(place):
@@ -190,11 +192,12 @@ def _fingerprint(place):
 
 def _interrupt(place):
     result = results.read(place / "seed0.json")
-    results.write(replace(result, history=result.history[:7]), place.parents[1], force=True)
+    (place / "seed0.json").unlink()
+    results.write(replace(result, history=result.history[:7]), place.parents[1])
 
 
-def _model(place):
-    results.write(replace(results.read(place / "seed0.json"), model="gan"), place.parents[1], force=True)
+def _profile(place):
+    results.write(replace(results.read(place / "seed0.json"), profile="tiny"), place.parents[1], force=True)
 
 
 @pytest.mark.parametrize(
@@ -204,13 +207,19 @@ def _model(place):
         (_steps, "trained for 19 steps, and not for 20"),
         (_fingerprint, "another configuration or model than today's"),
         (_interrupt, "interrupted after 7 of 20 steps"),
-        (_model, "gan, which the registry lacks"),
-        (lambda place: (place / "seed0.json").write_text("{"), "is not a result"),
+        (_profile, "made at the profile tiny"),
+        (lambda place: (place / "seed0.json").write_text("{", encoding="utf-8"), "is not a result"),
         (lambda place: (place / "seed0.json").rename(place / "seed5.json"), "seed5.json is the result of .*seed0.json"),
         (lambda place: place.rename(place.parent / "digit-capsules"), "digit-capsules/seed0.json is the result of"),
         (lambda place: (place / "seed1.json").rename(place.parent / "seed1.json"), "no result, and in no result's"),
-        (lambda place: (place / "notes.txt").write_text("mine"), "no result, and in no result's place"),
-        (lambda place: (place / "seed0.csv").write_text("mine"), "no result, and in no result's place"),
+        (
+            lambda place: (place / "notes.txt").write_bytes(b"mine"),
+            "no result, and in no result's place",
+        ),
+        (
+            lambda place: (place / "seed0.csv").write_bytes(b"mine"),
+            "no result, and in no result's place",
+        ),
         (lambda place: (place / "seed0.json").unlink(), "belongs to a result that is not there"),
         (lambda place: (place / "seed0.gallery.npz").unlink(), "cannot read .*seed0.gallery.npz"),
         (lambda place: (place / "seed0.gallery.npz").write_bytes(b"mine"), "gallery.npz was changed"),
@@ -232,3 +241,63 @@ def test_a_changed_model_makes_results_stale(made, monkeypatch):
 def test_a_check_of_no_folder_is_no_pass(tmp_path):
     with pytest.raises(ResultError, match="no folder"):
         results.check(tmp_path / "nothing")
+
+
+@pytest.fixture
+def own(digits, folder):
+    """An experiment that the registry lacks, and its result in the folder."""
+    task = replace(EXPERIMENT.task, name="mine")
+    mine = replace(EXPERIMENT, task=task, models=(MODEL,), steps=2)
+    results.make(mine, MODEL, digits, digits, progress=False).write(folder)
+    return mine
+
+
+def test_an_own_experiment_is_kept_named_and_read(folder, own):
+    assert results.check(folder) == []
+    (line,) = results.unregistered(folder)
+    assert re.search("mine/continuous-capsules/seed0.json is of an experiment or a model that the registry lacks", line)
+    runs = results.load(folder, own, MODEL)
+    assert runs.label == "embedded, smoke profile, 2 steps, seeds 0"
+    assert results.load_decoder(folder, own, MODEL)(torch.zeros(1, 10), torch.zeros(1, 2)).shape[0] == 1
+    assert results.faults(folder / "mine" / MODEL / "seed0.json", own) == []
+    with pytest.raises(ResultError, match="give the experiment itself"):
+        results.load(folder, "mine", MODEL)
+    # And it is checked as far as it can be.
+    (folder / "mine" / MODEL / "seed0.gallery.npz").unlink()
+    assert len(results.check(folder)) == 1
+
+
+def test_one_bad_model_does_not_hide_the_others(folder, place):
+    other = place.parent / "digit-capsules"
+    other.mkdir()
+    (other / "seed0.failed.json").write_text("{}", encoding="utf-8")  # it has only failed: there is nothing to tell
+    found, complaints = readable(folder)
+    assert list(found["shift-transfer"]) == [MODEL]
+    assert complaints == []
+    (other / "seed0.json").write_text("{", encoding="utf-8")
+    found, complaints = readable(folder)
+    assert list(found["shift-transfer"]) == [MODEL]
+    assert [("digit-capsules/seed0.json is not a result" in line) for line in complaints] == [True]
+    with pytest.raises(ResultError, match="digit-capsules"):
+        results.published(folder)
+
+
+def test_what_may_not_be_looked_at_does_not_hide_the_rest(folder, place, monkeypatch):
+    def is_dir(path):
+        if path.name == "seed0.json":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    real = Path.is_dir
+    (place / "notes.txt").touch()
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    notes, refused = results.check(folder)
+    assert "notes.txt is no result" in notes
+    assert re.search("cannot look at .*seed0.json .Permission denied", refused)
+
+
+def test_a_ratio_without_loss_in_the_range_is_infinite(made):
+    runs = results.load(made, "shift-transfer", MODEL)
+    perfect = [0.0 if runs.task.is_inside(point) else 1.0 for point in runs.task.grid]
+    blank = tuple(replace(result, curves={**result.curves, 4: perfect}) for result in runs.results)
+    assert replace(runs, results=blank).ratio(4).value == math.inf

@@ -102,6 +102,39 @@ def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_pa
     assert len(result.history) == 3
 
 
+def test_force_keeps_a_whole_result_where_its_successor_is_interrupted(monkeypatch, capsys, tmp_path):
+    from gencaps_lib import training
+
+    assert run() == 0
+    path = tmp_path / "results" / "shift-transfer" / "continuous-capsules" / "seed0.json"
+    before = path.read_bytes()
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "draw_batch", interrupt)
+    with pytest.warns(UserWarning, match="interrupted"):
+        assert run("--force") == 130
+    assert "seed0.json is kept" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_a_model_that_fails_does_not_stop_the_others(monkeypatch, capsys, tmp_path):
+    from gencaps_lib.training import DivergedError
+
+    def make(experiment, model, *arguments):
+        if model == "autoencoder":
+            raise DivergedError(3, [])
+        return real(experiment, model, *arguments)
+
+    real = results.make
+    monkeypatch.setattr(results, "make", make)
+    assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 1
+    made = {path.parent.name for path in (tmp_path / "results").rglob("*.json")}
+    assert made == set(EXPERIMENTS["shift-transfer"].models) - {"autoencoder"}
+    assert "stopped being finite at step 3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -115,6 +148,17 @@ def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_pa
         (("run", "shift-transfer", "--steps", "many"), "whole number of at least 1"),
         (("run", "shift-transfer", "--steps", "1.5"), "whole number of at least 1"),
         (("run", "shift-transfer", "--seed", "-1"), "whole number of at least 0"),
+        (("run", "shift-transfer", "--seed", str(2**64)), "at most 4294967295"),
+        (("run", "shift-transfer", "--seed", "9" * 5000), "at most 4294967295"),
+        (("run", "shift-transfer", "--steps", "100000000000000"), "at most 10000000"),
+        (("run", "shift-transfer", "--model", ""), "unknown model ''"),
+        (("run", "shift-transfer", "--profile", ""), "unknown profile ''"),
+        (("run", "shift-transfer", "--out", ""), "this one is empty"),
+        (("study", "--seeds", "0-2000000000"), "more than 1000 seeds"),
+        (("study", "--seeds", "0-999,7"), "more than 1000 seeds"),
+        (("study", "--at-once", "10000"), "at most 64"),
+        (("study", "--gpu", "2"), "share, of at most 1"),
+        (("report", ""), "this one is empty"),
         (("run", "shift-transfer", "--device", "tpu"), "--device cpu"),
         (("run", "shift-transfer", "--profile", "huge"), "unknown profile 'huge'"),
         (("list", "--profile", "huge"), "unknown profile 'huge'"),
@@ -133,13 +177,15 @@ def test_bad_use_is_one_line_and_status_2(arguments, complaint, capsys):
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-def test_a_result_that_cannot_be_written_is_one_line_and_status_1(place, capsys, tmp_path):
+def test_a_result_that_cannot_be_written_is_one_line_and_status_1(place, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "run", lambda *_arguments: pytest.fail("it trained"))
     if place == "file":
-        (tmp_path / "results").write_text("")
+        (tmp_path / "results").touch()
     else:
         (tmp_path / "results" / "shift-transfer" / "continuous-capsules" / "seed0.json").mkdir(parents=True)
     assert run() == 1
-    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("python -m gencaps_lib: ")
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("python -m gencaps_lib: ")
 
 
 def test_damaged_data_is_one_line_and_status_1(mnist, capsys):
@@ -158,7 +204,51 @@ def test_as_a_program(tmp_path):
     )
     assert good.returncode == 0, good.stderr
     path = tmp_path / "results" / "shift-transfer" / "digit-capsules" / "seed0.json"
-    assert json.loads(path.read_text())["model"] == "digit-capsules"
+    assert json.loads(path.read_text(encoding="utf-8"))["model"] == "digit-capsules"
+
+
+def _shell(line, **environment):
+    """A line of the shell with `gencaps_lib` in it; what it wrote, as bytes."""
+    program = f"{sys.executable} -m gencaps_lib"
+    return subprocess.run(
+        ["sh", "-c", line.replace("gencaps_lib", program, 1)], capture_output=True, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_one_line():
+    full = _shell("gencaps_lib list > /dev/full")
+    assert full.returncode == 1
+    assert full.stderr == b"python -m gencaps_lib: cannot write: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it needs a shell")
+def test_closed_streams_and_odd_names_fail_no_run(tmp_path):
+    model = "--model digit-capsules --steps 1"
+    assert _shell(f"gencaps_lib run shift-transfer {model} --out here 2>&-").returncode == 0
+    assert _shell("gencaps_lib study shift-transfer --models digit-capsules --out there >&- 2>&-").returncode == 0
+    assert results.read(tmp_path / "there" / "shift-transfer" / "digit-capsules" / "seed0.json").complete
+    odd = _shell(f"gencaps_lib run shift-transfer {model} --out \"$(printf 'caf\\351')\"")
+    assert (odd.returncode, odd.stderr.count(b"Error")) == (0, 0)
+    assert b"caf\xe9" in os.listdir(os.fsencode(tmp_path))
+
+
+def test_a_narrow_encoding_stops_no_report(tmp_path):
+    shutil.copytree(QUICK / "shift-transfer" / "autoencoder", tmp_path / "shift-transfer" / "autoencoder")
+    told = _shell("gencaps_lib report .", PYTHONIOENCODING="ascii")
+    assert (told.returncode, told.stderr) == (0, b"")
+    assert told.stdout.isascii()
+
+
+def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied", "results")
+
+    monkeypatch.setattr(command_line, "report", refuse)
+    monkeypatch.setattr(command_line, "Study", refuse)
+    for command in (["report"], ["study", "--status"]):
+        assert command_line.main(command) == 1
+        assert capsys.readouterr().err == "python -m gencaps_lib: results: Permission denied\n"
 
 
 def test_a_reader_that_wants_no_more_is_no_error():
@@ -178,7 +268,8 @@ def test_report_says_of_each_claim_what_the_published_results_say(capsys):
     for claim in CLAIMS:
         (line,) = (line for line in shown.splitlines() if f"{claim.experiment}: {claim.text} (" in line)
         decisions = decide(claim, found)
-        assert line.startswith(f"{list(decisions.values())[-1].verdict}: ")
+        verdict = list(decisions.values())[-1].verdict if decisions else "not decided, its runs are not there"
+        assert line.startswith(f"{verdict}: ")
         assert all(f"{profile} {decision}" in line for profile, decision in decisions.items())
     for claim in OWN_CLAIMS:
         (line,) = (line for line in shown.splitlines() if f"{claim.experiment}: {claim.text} (" in line)

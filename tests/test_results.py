@@ -28,7 +28,7 @@ def test_a_result_says_what_it_is(outcome):
     assert outcome.unit == "pixels"
     assert len(outcome.curves[4]) == len(outcome.grid)
     assert outcome.config["optimiser"]["name"] == "adam"
-    assert set(outcome.machine) == {"device", "torch", "python", "commit", "precision"}
+    assert {"device", "torch", "python", "commit", "precision"} <= set(outcome.machine)
     assert outcome.machine["precision"] == "float32"
     assert outcome.seconds > 0
 
@@ -65,6 +65,35 @@ def test_it_refuses_to_overwrite_without_force(outcome, tmp_path):
     assert same(results.read(path), longer)
 
 
+def test_what_was_interrupted_replaces_only_what_is_less(outcome, tmp_path):
+    def interrupted(made):
+        return replace(outcome, config={**outcome.config, "steps": 9}, history=[1.0] * made)
+
+    path = results.write(interrupted(3), tmp_path)
+    results.write(interrupted(4), tmp_path, force=True)
+    with pytest.raises(ResultError, match="is kept: it is of 4 steps"):
+        results.write(interrupted(3), tmp_path, force=True)
+    assert results.read(path).made == 4
+    results.write(outcome, tmp_path, force=True)  # of two steps, and whole
+    with pytest.raises(ResultError, match="is kept: it is of 2 steps"):
+        results.write(interrupted(4), tmp_path, force=True)
+    assert same(results.read(path), outcome)
+    path.write_text("damaged", encoding="utf-8")
+    results.write(interrupted(1), tmp_path, force=True)
+
+
+def test_a_place_is_tried_before_the_work(tmp_path, monkeypatch):
+    results.check_free(tmp_path / "new" / "seed0.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultError, match=r"cannot write .*seed0.json .*name another folder"):
+        results.check_free(tmp_path / "file" / "seed0.json")
+
+
+def test_digits_of_two_data_sets_make_no_run(digits):
+    with pytest.raises(ValueError, match="these are embedded and mnist"):
+        results.run(EXPERIMENTS["shift-transfer"].at("smoke"), "autoencoder", digits, replace(digits, source="mnist"))
+
+
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
 def test_a_failure_in_the_middle_leaves_what_was_there(outcome, tmp_path, monkeypatch, failing):
     path = results.write(outcome, tmp_path)
@@ -86,7 +115,7 @@ def test_a_folder_where_the_file_belongs(outcome, tmp_path):
 
 
 def test_a_file_where_the_folder_belongs(outcome, tmp_path):
-    (tmp_path / "out").write_text("")
+    (tmp_path / "out").touch()
     with pytest.raises(ResultError, match="cannot write"):
         results.write(outcome, tmp_path / "out")
 
@@ -94,7 +123,7 @@ def test_a_file_where_the_folder_belongs(outcome, tmp_path):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"curves": {"four": []}}', "{"])
 def test_what_is_no_result_is_refused(tmp_path, content):
     path = tmp_path / "seed0.json"
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(ResultError, match="not a result"):
         results.read(path)
 

@@ -17,7 +17,7 @@ from gencaps_lib import __main__ as command_line
 from gencaps_lib import evaluation, results, training
 from gencaps_lib.data import load_digits
 from gencaps_lib.engines import EngineError, LocalEngine
-from gencaps_lib.jobs import Job, plan
+from gencaps_lib.jobs import Job, look, plan
 from gencaps_lib.study import Study
 from gencaps_lib.training import DivergedError
 
@@ -85,7 +85,7 @@ def test_it_makes_what_is_missing_and_no_more(capsys, monkeypatch):
     assert study("--seeds", "0,2") == 0
     shown = capsys.readouterr().out
     assert done(shown) == [f"shift-transfer, {model}, seed {seed}" for seed in (0, 2) for model in PAIR]
-    assert re.search(r"shift-transfer +digit-capsules +2/2( +0\.\d{4}){2} +\d\.\d\d$", shown, re.MULTILINE)
+    assert re.search(r"shift-transfer +digit-capsules +embedded +2/2( +0\.\d{4}){2} +\d\.\d\d$", shown, re.MULTILINE)
     assert results.check("results") == []
     Path("results/shift-transfer/digit-capsules/seed0.json").unlink()
     assert study("--seeds", "0-2") == 0
@@ -106,7 +106,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(start, capsys):
     assert results.check("results") == []
     there = {path: path.stat().st_mtime_ns for path in Path("results").rglob("seed*")}
     draft = Path("results/shift-transfer/digit-capsules/.seed1.json.killed.draft")
-    draft.write_text("half of a resu")
+    draft.write_text("half of a resu", encoding="utf-8")
     assert study("--seeds", "0-2") == 0
     made = done(seen) + done(capsys.readouterr().out)
     assert sorted(made) == sorted(str(job) for job in plan("smoke", ["shift-transfer"], PAIR, range(3)))
@@ -164,7 +164,9 @@ def test_a_full_disk_is_reported_and_nothing_is_spoiled(capsys, monkeypatch, cal
         assert study() == 1
     shown = capsys.readouterr().out
     for model in PAIR:  # the second is tried although the first could not be written
-        assert re.search(f"{model}, seed 0: failed, cannot write .*No space left.*cannot be recorded", shown)
+        assert re.search(f"{model}, seed 0: failed, cannot write .*No space left", shown)
+    # What a trial finds is found before the work; here only renaming fails.
+    assert len(re.findall("cannot be recorded", shown)) == (2 if call == "replace" else 0)
     assert files() == []
     assert study() == 0
     assert len(done(capsys.readouterr().out)) == 2
@@ -200,7 +202,7 @@ def test_what_is_not_finite_is_recorded_and_made_again_when_asked(capsys, monkey
         assert study("--seeds", "0-2", **arguments) == 1
     assert len(done(capsys.readouterr().out)) == 2
     record = Path("results/shift-transfer/continuous-capsules/seed1.failed.json")
-    assert re.search(reason, json.loads(record.read_text())["reason"])
+    assert re.search(reason, json.loads(record.read_text(encoding="utf-8"))["reason"])
     assert study("--seeds", "0-2", "--status", **arguments) == 1
     shown = capsys.readouterr().out
     assert re.search(reason, shown)
@@ -217,7 +219,7 @@ def test_a_failure_at_other_sizes_says_nothing():
     path = results.beside(job.path("results"), "failed.json")
     path.parent.mkdir(parents=True)
     for config, kind in ((job.configuration, "failed"), ({**job.configuration, "steps": 9}, "missing")):
-        path.write_text(json.dumps({**job._asdict(), "reason": "bad luck", "config": config}))
+        path.write_text(json.dumps({**job._asdict(), "reason": "bad luck", "config": config}), encoding="utf-8")
         assert Study([job], "results").states[job].kind == kind
 
 
@@ -269,7 +271,7 @@ def test_status_runs_nothing_and_finds_damage(one, capsys, monkeypatch):
     monkeypatch.setattr(results, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
     assert study("--status") == 0
     assert re.search("digit-capsules +0/1 .* 1 missing", capsys.readouterr().out)
-    (one / "notes.txt").write_text("mine")
+    (one / "notes.txt").write_text("mine", encoding="utf-8")
     assert study("--status") == 1
     assert "notes.txt is no result" in capsys.readouterr().out
 
@@ -358,3 +360,77 @@ def test_a_gpu_that_is_lost_ends_a_study_with_what_to_do(monkeypatch):
     assert not list(Path("results").rglob("*.failed*")) + list(Path("results").rglob("seed*"))
     # The claims are free.
     assert all(filelock.FileLock(path).acquire(blocking=False) for path in Path("results/.claims").iterdir())
+
+
+def test_a_place_is_tried_before_the_work(capsys, monkeypatch):
+    Path("results/shift-transfer").mkdir(parents=True)
+    Path("results/shift-transfer/digit-capsules").touch()
+    made = []
+    monkeypatch.setattr(results, "make", lambda entry, model, *_arguments, **_options: made.append(model) or 1 / 0)
+    assert study() == 1
+    assert made == ["continuous-capsules"]
+    assert "digit-capsules, seed 0: failed, cannot write" in capsys.readouterr().out
+
+
+def test_a_file_system_without_locks_is_named(capsys, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert study(models=PAIR[:1]) == 1
+    assert "cannot claim it (FileSystem does not appear" in capsys.readouterr().out
+
+
+def test_digits_that_stood_in_for_mnist_are_stale_once_it_is_here(one, capsys, mnist, monkeypatch):
+    job = Job("shift-transfer", PAIR[0], 0, "quick")
+    there = results.read(one / "seed0.json")
+    mark = results.fingerprint(job.entry, job.model)
+    config = results.configuration(job.entry, job.model)
+    stood_in = replace(
+        there, profile="quick", config=config, fingerprint=mark, history=[1.0] * config["steps"], grid=[], curves={}
+    )
+    results.write(stood_in, "results", force=True)
+    assert look(job, "results").kind == "done"
+    state = look(job, "results", mnist)
+    assert state.kind == "stale"
+    assert "made on embedded digits, and here is mnist" in state.note
+    monkeypatch.setenv("GENCAPS_DATA", str(mnist))
+    assert Study([job], "results").states[job].kind == "stale"
+    results.write(replace(stood_in, source="mnist"), "results", force=True)
+    monkeypatch.delenv("GENCAPS_DATA")
+    assert look(job, "results").kind == "done"  # MNIST was somewhere else, and is no less MNIST
+    assert command_line.main(["study", "shift-transfer", "--status", "--profile", "quick", "--data", "nowhere"]) == 1
+    assert "MNIST is not in" in capsys.readouterr().err
+
+
+def test_status_and_report_say_the_same_numbers_and_name_the_data(one, capsys):
+    assert study("--status", models=PAIR[:1]) == 0
+    status = capsys.readouterr().out
+    assert command_line.main(["report", "results"]) == 0
+    report = capsys.readouterr().out
+    said = [
+        next(line.split() for line in shown.splitlines() if line.startswith("shift-transfer  continuous-capsules"))
+        for shown in (status, report)
+    ]
+    assert said[0][:3] == said[1][:3] == ["shift-transfer", "continuous-capsules", "embedded"]
+    assert said[0][-3:] == said[1][-3:] == list(results.load("results", "shift-transfer", PAIR[0]).summary)
+
+
+def test_an_own_experiment_in_the_folder_is_told_and_kept(one, capsys):
+    results.write(replace(results.read(one / "seed0.json"), experiment="mine"), "results")
+    assert study("--status", models=PAIR[:1]) == 0
+    assert "results/mine/continuous-capsules/seed0.json is of an experiment" in capsys.readouterr().out
+    assert command_line.main(["report", "results"]) == 0
+    assert "results/mine/continuous-capsules/seed0.json is of an experiment" in capsys.readouterr().out
+
+
+def test_what_may_not_be_read_is_one_failure_among_the_others(one, capsys, monkeypatch):
+    def exists(path):
+        if path.parent.name == PAIR[0]:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    real = Path.exists
+    monkeypatch.setattr(Path, "exists", exists)
+    states = Study(plan("smoke", ["shift-transfer"], PAIR), "results").states
+    assert [state.kind for state in states.values()] == ["failed", "missing"]
