@@ -298,7 +298,7 @@ def _rotation_range() -> Experiment:
         test_digits=5,
         source="embedded",
     )
-    return replace(full, smaller={"quick": quick, "smoke": smoke})
+    return replace(full, profiles={"full": full, "quick": quick, "smoke": smoke})
 
 
 def _steps_of(step: float) -> tuple[float, ...]:

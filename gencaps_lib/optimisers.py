@@ -8,6 +8,7 @@ Smith, Topin (2019), "Super-Convergence": the one-cycle schedule of short runs.
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,15 @@ import torch
 from torch import Tensor
 
 SCHEDULES = ("constant", "one-cycle")
+
+
+def read_only(mapping: Mapping[str, Any]) -> MappingProxyType:
+    """A view of a copy of a mapping, which frozen values hold."""
+    return MappingProxyType(dict(mapping))
+
+
+# Python can neither copy such views nor send them to another process by itself.
+copyreg.pickle(MappingProxyType, lambda view: (read_only, (dict(view),)))
 
 
 class ReferenceRMSprop(torch.optim.Optimizer):
@@ -92,7 +102,7 @@ class Optimiser:
             raise ValueError(f"unknown schedule {self.schedule!r}: choose one of {', '.join(SCHEDULES)}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ValueError(f"the learning rate must be positive; got {self.lr}")
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "options", read_only(self.options))
         self.kind()
 
     def kind(self) -> type[torch.optim.Optimizer]:

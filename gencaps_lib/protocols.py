@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from gencaps_lib.capsnet import CLASSIFIERS, error_curve
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, ImageMeans, loss_curve_and_images
 from gencaps_lib.models import build, count_parameters
-from gencaps_lib.optimisers import REFERENCE, Optimiser
+from gencaps_lib.optimisers import REFERENCE, Optimiser, read_only
 from gencaps_lib.tasks import Task
 
 # Architectures whose loss TF32 moves by no more than seeds lie apart, on all published runs that tried (shift transfer
@@ -102,7 +101,7 @@ class Experiment:
     test_digits : images of each test digit that are judged, all if None
     source : data set, as in `load_digits`
     profile : name of the profile
-    smaller : the same experiment at other profiles
+    profiles : the same experiment at each profile, this one included; what `at` chooses from
     """
 
     task: Task
@@ -118,22 +117,39 @@ class Experiment:
     test_digits: int | None = None
     source: str = "mnist"
     profile: str = "full"
-    smaller: Mapping[str, Experiment] = field(default_factory=dict, repr=False)
+    profiles: Mapping[str, Experiment] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "optimisers", MappingProxyType(dict(self.optimisers)))
-        object.__setattr__(self, "growth", MappingProxyType(dict(self.growth)))
-        object.__setattr__(self, "precision", MappingProxyType(dict(self.precision)))
-        object.__setattr__(self, "smaller", MappingProxyType(dict(self.smaller)))
+        for where, counts in (("in", self.task.is_inside), ("out of", self.task.is_outside)):
+            if not any(map(counts, self.task.grid)):  # else it would be noticed after the training
+                raise ValueError(f"no point of the grid lies {where} the held-out digits' range ({self.task.scored})")
+        object.__setattr__(self, "optimisers", read_only(self.optimisers))
+        object.__setattr__(self, "growth", read_only(self.growth))
+        object.__setattr__(self, "precision", read_only(self.precision))
+        object.__setattr__(self, "profiles", read_only(self.profiles))
 
     @property
     def name(self) -> str:
         return self.task.name
 
     def at(self, profile: str | None = None) -> Experiment:
-        """The experiment at a profile, by default the current one. Sizes change, and nothing else."""
+        """The experiment at a profile, by default the current one. Sizes change, and nothing else.
+
+        Raises
+        ------
+        ValueError
+            An unknown profile, or an experiment of your own that is at another one only.
+        """
         profile = check_profile(profile) if profile else current_profile()
-        return self if profile == self.profile else self.smaller[profile]
+        if profile == self.profile:
+            return self
+        # What `dataclasses.replace` made of an entry keeps the entry's profiles, which are not those of what it made.
+        if profile not in self.profiles or self.profiles.get(self.profile) != self:
+            raise ValueError(
+                f"{self.name} is at the {self.profile} profile only: make it from the registry's experiment at "
+                f"the {profile} profile"
+            )
+        return replace(self.profiles[profile], profiles=self.profiles)
 
     def optimiser(self, model: str) -> Optimiser:
         """How a model is trained here."""

@@ -172,4 +172,4 @@ def at_all_profiles(
         test_digits=5,
         source="embedded",
     )
-    return replace(reference, smaller={"quick": quick, "smoke": smoke})
+    return replace(reference, profiles={"full": reference, "quick": quick, "smoke": smoke})

@@ -257,5 +257,14 @@ def _ranges(seen: tuple[tuple[float, float], ...], device: torch.device) -> Tens
 def training_ranges(
     everyone: tuple[float, float], held_out: Mapping[int, tuple[float, float]]
 ) -> tuple[tuple[float, float], ...]:
-    """The ten ranges of ``Task.seen``: `everyone`'s for each digit, but for those held out."""
+    """The ten ranges of ``Task.seen``: `everyone`'s for each digit, but for those held out.
+
+    Raises
+    ------
+    ValueError
+        Held out is something else than a digit from 0 to 9.
+    """
+    wrong = [digit for digit in held_out if digit not in range(10)]
+    if wrong:
+        raise ValueError(f"held-out digits are whole numbers from 0 to 9; got {', '.join(map(repr, wrong))}")
     return tuple(held_out.get(digit, everyone) for digit in range(10))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -123,11 +124,9 @@ class Trainer:
         if hasattr(model, "prepare"):
             model.prepare(self.generator)
         self.objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
-        own = [
-            parameter
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad and not name.startswith("rival.")
-        ]
+        self.rival = getattr(model, "rival", None)
+        rivals = set() if self.rival is None else set(map(id, self.rival.parameters()))
+        own = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in rivals]
         self.adapt = optimiser.make(own, self.device)
         self.rates = None
         if optimiser.schedule != "constant":
@@ -135,7 +134,6 @@ class Trainer:
         self.reaches = None
         if growth:
             self.reaches = torch.linspace(0, 1 / growth, steps, device=self.device).clamp(SMALLEST_REACH, 1)
-        self.rival = getattr(model, "rival", None)
         if self.rival is not None:
             self.adapt_rival = replace(optimiser, schedule="constant").make(self.rival.parameters(), self.device)
         self.losses = torch.zeros(steps, device=self.device)
@@ -349,8 +347,9 @@ def fit(
         A loss that is not finite; it names the step.
     """
     for name, value in (("steps", steps), ("batch", batch)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    steps, batch, seed = int(steps), int(batch), int(seed)  # PyTorch refuses NumPy's
     if not 0 <= growth <= 1:
         raise ValueError(f"growth must be a share of the steps, from 0 to 1; got {growth}")
     if len(digits) == 0:
@@ -364,7 +363,7 @@ def fit(
     look_every = 1 if device.type == "cpu" else 100
     model.train()
     # In notebooks tqdm does not look at its own environment variable.
-    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    hidden = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
     bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
 
     def go_on(planned: range, advance: Callable[[], None]) -> bool:

@@ -1,6 +1,8 @@
 """The registry: the article's settings, and profiles that change sizes only."""
 
+import copy
 import dataclasses
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -155,9 +157,6 @@ def test_every_profile_is_complete(name, profile):
     assert experiment.task.held_out == EXPERIMENTS[name].task.held_out
     assert experiment.source == ("embedded" if profile == "smoke" else "mnist" if profile == "full" else "auto")
     assert set(experiment.optimisers) <= set(experiment.models)
-    points = experiment.task.grid
-    assert any(map(experiment.task.is_inside, points))
-    assert any(map(experiment.task.is_outside, points))
 
 
 def test_points_for_pictures_and_words_for_tables():
@@ -227,3 +226,40 @@ def test_a_task_of_rotations_fits_in_as_it_is(digits, generator):
 def test_bad_ranges_are_refused(seen, complaint):
     with pytest.raises(ValueError, match=complaint):
         Task("bad", Shift(), seen, (0,), (0, 0), 1)
+
+
+def test_any_profile_leads_to_any_other():
+    for entry in EXPERIMENTS.values():
+        assert entry.at("quick").at("full") == entry
+        assert entry.at("smoke").at("quick") == entry.at("quick")
+
+
+def test_an_experiment_of_one_s_own_is_at_its_profile_only():
+    """And not silently at the profiles of the entry that it was made from."""
+    base = EXPERIMENTS["shift-transfer"].at("quick")
+    mine = replace(base, steps=3)
+    assert mine.at("quick") is mine
+    with pytest.raises(ValueError, match="at the quick profile only"):
+        mine.at("smoke")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_can_be_copied_and_sent_to_a_process(name):
+    entry = EXPERIMENTS[name]
+    for again in (copy.deepcopy(entry), pickle.loads(pickle.dumps(entry))):
+        assert again == entry
+        assert again.at("smoke") == entry.at("smoke")
+
+
+def test_a_grid_that_leaves_a_side_out_is_refused_before_any_training():
+    entry = EXPERIMENTS["shift-transfer"].at("smoke")
+    with pytest.raises(ValueError, match="no point of the grid lies out of"):
+        replace(entry, task=replace(entry.task, outside=99))
+    with pytest.raises(ValueError, match="no point of the grid lies in"):
+        replace(entry, task=replace(entry.task, inside=(98, 99)))
+
+
+@pytest.mark.parametrize("held_out", [{"4": (0, 1)}, {10: (0, 1)}, {4.5: (0, 1)}])
+def test_what_is_no_digit_cannot_be_held_out(held_out):
+    with pytest.raises(ValueError, match="whole numbers from 0 to 9"):
+        training_ranges((-8, 8), held_out)

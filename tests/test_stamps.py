@@ -123,7 +123,7 @@ def registry_with(monkeypatch, name, **changes):
     """Today's registry with one experiment's smoke profile changed."""
     entry = EXPERIMENTS[name]
     changed = dataclasses.replace(
-        entry, smaller={**entry.smaller, "smoke": dataclasses.replace(entry.at("smoke"), **changes)}
+        entry, profiles={**entry.profiles, "smoke": dataclasses.replace(entry.at("smoke"), **changes)}
     )
     monkeypatch.setattr(stamps, "EXPERIMENTS", {**EXPERIMENTS, name: changed})
     monkeypatch.setattr(stamps, "numerics", UNCACHED)

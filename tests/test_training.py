@@ -5,6 +5,7 @@ import threading
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -425,3 +426,35 @@ def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
 def test_bad_input_gets_one_clear_error(call, complaint, task, digits):
     with pytest.raises(ValueError, match=complaint):
         call(build("autoencoder", task), task, digits)
+
+
+def test_a_rival_is_known_by_what_it_is_and_not_by_its_name(task, digits):
+    """Under ``torch.compile`` names get a prefix."""
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.inner = model
+            self.rival, self.encode, self.loss = model.rival, model.encode, model.loss
+
+    model = build("adversarial-autoencoder", task)
+    trainer = Trainer(Wrapped(model), task, digits, 1, optimiser=ADAM, batch=4)
+    trained = {id(weight) for group in trainer.adapt.param_groups for weight in group["params"]}
+    assert not trained & set(map(id, model.rival.parameters()))
+    assert trained == set(map(id, model.parameters())) - set(map(id, model.rival.parameters()))
+
+
+def test_numpy_s_whole_numbers_are_whole_numbers(task, digits):
+    expected = fit(build("autoencoder", task), task, digits, 2, 1, batch=4, progress=False)
+    found = fit(build("autoencoder", task), task, digits, np.int64(2), np.int64(1), batch=np.int32(4), progress=False)
+    assert found == expected
+
+
+@pytest.mark.parametrize(("value", "hidden"), [("0", False), ("", False), ("1", True)])
+def test_the_environment_can_hide_the_bar(value, hidden, task, digits, monkeypatch):
+    seen = []
+    bar = training.tqdm
+    monkeypatch.setattr(training, "tqdm", lambda **options: seen.append(options["disable"]) or bar(**options))
+    monkeypatch.setenv("TQDM_DISABLE", value)
+    fit(build("autoencoder", task), task, digits, 1, batch=4)
+    assert seen == [hidden]
