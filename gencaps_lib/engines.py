@@ -101,12 +101,14 @@ class LocalEngine:
         self._digits = digits
         self._progress = progress and at_once == 1
         self._jobs: deque[Job] = deque()
+        self._threads: list[threading.Thread] = []
         self._ended: queue.SimpleQueue[tuple[Job, Outcome]] = queue.SimpleQueue()
 
     def start(self, job: Job) -> None:
         self._jobs.append(job)
         if self.capacity > 1:
-            threading.Thread(target=self._beside, args=(job,), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._beside, args=(job,), daemon=True))
+            self._threads[-1].start()
 
     def finish(self) -> tuple[Job, Outcome]:
         job, outcome = self._ended.get() if self.capacity > 1 else (self._jobs[0], None)
@@ -121,6 +123,8 @@ class LocalEngine:
         try:
             with turns.taken():
                 outcome = attempt(job, *self._digits[job.entry.source])
+        except KeyboardInterrupt:
+            pass  # the engine was closed
         finally:
             if isinstance(outcome, Made):
                 machine = {**outcome.result.machine, "at once": str(self.capacity)}
@@ -128,8 +132,7 @@ class LocalEngine:
             self._ended.put((job, outcome))
 
     def close(self) -> None:
-        if self.capacity > 1 and self._jobs:
-            turns.stop()
+        turns.stop(self._threads)
         self._jobs.clear()
 
 

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -243,9 +243,12 @@ class Turns:
         self._holds = threading.local()
         self._stopped = threading.Event()
 
-    def stop(self) -> None:
-        """End every training that took a turn, as Ctrl-C would; Ctrl-C itself reaches the main thread only."""
+    def stop(self, threads: Iterable[threading.Thread]) -> None:
+        """End what threads train, as Ctrl-C does in the main thread; returns when they ended."""
         self._stopped.set()
+        for thread in threads:
+            thread.join()
+        self._stopped.clear()
 
     def check(self) -> None:
         """Raise a KeyboardInterrupt in a thread that takes turns, after `stop`."""

@@ -164,12 +164,35 @@ def test_threads_take_turns_at_all_but_what_they_give_up():
     assert log == ["first begins", "second", "first goes on"]
 
 
-def test_stopping_ends_what_threads_train_and_nothing_else(task, digits):
-    turns = training.Turns()
-    turns.stop()
-    turns.check()  # this thread takes no turns
-    with turns.taken(), pytest.raises(KeyboardInterrupt):
-        turns.check()
+@pytest.fixture
+def beside(digits):
+    """An engine that makes two runs at once, as on a GPU, where alone they may be asked for."""
+    engine = LocalEngine({"embedded": (digits, digits.first(10))}, progress=False)
+    engine.capacity = 2
+    yield engine
+    engine.close()
+
+
+def test_runs_side_by_side_are_what_each_is_alone(beside, digits):
+    jobs = [Job("shift-transfer", "continuous-capsules", seed, "smoke") for seed in (0, 1)]
+    for job in jobs:
+        beside.start(job)
+    made = dict(beside.finish() for _ in jobs)
+    for job in jobs:
+        alone, _ = results.run(job.entry, job.model, digits, digits.first(10), job.seed, progress=False)
+        assert made[job].result.history == alone.history
+        assert made[job].result.machine["at once"] == "2"
+
+
+@pytest.mark.filterwarnings("ignore:interrupted")
+def test_closing_the_engine_ends_what_it_trains(beside, monkeypatch):
+    job = Job("shift-transfer", "continuous-capsules", 0, "smoke")
+    long = replace(job.entry, steps=1_000_000)
+    monkeypatch.setattr(Job, "entry", property(lambda self: long))
+    beside.start(job)
+    beside.close()  # waits for its threads, and would do so for hours
+    assert beside._ended.get() == (job, "interrupted")
+    training.turns.check()  # what trains afterwards is left alone
 
 
 # What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a
