@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencaps_lib.data import SIDE, Digits
-from gencaps_lib.evaluation import Curve, by_digit
+from gencaps_lib.evaluation import Curve, by_digit, over_grid
 from gencaps_lib.tasks import Task
 from gencaps_lib.transforms import check_images
 
@@ -291,23 +291,15 @@ def answers(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> T
     ValueError
         No digits.
     """
-    if len(digits) == 0:
-        raise ValueError("there are no digits to evaluate on")
     was_training = model.training
     model.eval()
     try:
-        columns = [
-            torch.cat(
-                [
-                    model(task.target(images, value.expand(len(images), -1))).argmax(1)  # over the digits
-                    for images in digits.images.split(batch)
-                ]
-            )
-            for value in task.grid_values(digits.images.device)
-        ]
+        named = over_grid(
+            task, digits, batch, lambda rows, values: model(task.target(digits.images[rows], values)).argmax(1)
+        )
     finally:
         model.train(was_training)
-    return torch.stack(columns, 1).cpu()
+    return named.long()
 
 
 def accuracy_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Curve:

@@ -40,23 +40,49 @@ def image_losses(model: nn.Module, task: Task, digits: Digits, batch: int = 500)
     model.eval()
     try:
         latents = torch.cat([model.encode(images) for images in digits.images.split(batch)]) if len(digits) else None
-        return _over_grid(task, digits, batch, lambda rows, code: model.decode(latents[rows], code))
+        return _errors(task, digits, batch, lambda rows, values: model.decode(latents[rows], task.code(values)))
     finally:
         model.train(was_training)
 
 
-def _over_grid(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Tensor], Tensor]) -> Tensor:
-    """(M, G) errors of ``draw(rows, code)`` against the transformed digits."""
+def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Tensor], Tensor]) -> Tensor:
+    """Score every image at every point of a task's grid, some images at a time: the one loop behind every curve.
+
+    Parameters
+    ----------
+    task : sets the grid
+    digits : M test digits
+    batch : images scored at once
+    score : rows of the digits and a value of the transform for each (B, dimensions) → their scores (B,)
+
+    Returns
+    -------
+    (M, G), on the CPU
+
+    Raises
+    ------
+    ValueError
+        No digits.
+    """
     if len(digits) == 0:
         raise ValueError("there are no digits to evaluate on")
-    losses = torch.empty(len(digits), len(task.grid), device=digits.images.device)  # Python need not wait for it
-    for column, value in enumerate(task.grid_values(digits.images.device)):
+    device = digits.images.device
+    scores = torch.empty(len(digits), len(task.grid), device=device)  # so that Python need not wait for a GPU
+    for column, value in enumerate(task.grid_values(device)):
         for start in range(0, len(digits), batch):
             rows = slice(start, min(start + batch, len(digits)))
-            values = value.expand(rows.stop - rows.start, -1)
-            target = task.target(digits.images[rows], values)
-            losses[rows, column] = (draw(rows, task.code(values)) - target).square().mean((1, 2, 3))
-    return losses.cpu()
+            scores[rows, column] = score(rows, value.expand(rows.stop - rows.start, -1)).to(scores.dtype)
+    return scores.cpu()
+
+
+def _errors(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Tensor], Tensor]) -> Tensor:
+    """(M, G) mean squared errors of ``draw(rows, values)`` against the transformed digits."""
+    return over_grid(
+        task,
+        digits,
+        batch,
+        lambda rows, values: (draw(rows, values) - task.target(digits.images[rows], values)).square().mean((1, 2, 3)),
+    )
 
 
 def by_digit(losses: Tensor, labels: Tensor) -> Curve:
@@ -106,9 +132,8 @@ def loss_curve_and_images(model: nn.Module, task: Task, digits: Digits, batch: i
 
 def blank_curve(task: Task, digits: Digits, batch: int = 500) -> Curve:
     """The loss curve of an image that is background everywhere: what a model that draws nothing would have."""
-    return by_digit(
-        _over_grid(task, digits, batch, lambda rows, code: torch.tensor(BACKGROUND, device=code.device)), digits.labels
-    )
+    paper = torch.tensor(BACKGROUND, device=digits.images.device)
+    return by_digit(_errors(task, digits, batch, lambda rows, values: paper), digits.labels)
 
 
 def mean_inside(curve: Sequence[float], task: Task) -> float:

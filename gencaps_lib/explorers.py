@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -222,7 +221,7 @@ def sliders(scene: Scene | None = None) -> DOMWidget:
     )
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.own_style()
 def picture(
     scene: Scene,
     digit: int = 4,

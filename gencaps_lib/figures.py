@@ -11,9 +11,10 @@ import html
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -36,6 +37,12 @@ WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales
 DOTS_PER_INCH = 160
 STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 
+
+def own_style() -> AbstractContextManager[None]:
+    """The book's style on matplotlib's defaults, whatever style the host has set; a decorator, too."""
+    return matplotlib.style.context(["default", STYLE])
+
+
 # Colour and line of each model, the same in every picture.
 LOOK = {
     "autoencoder": ("#D55E00", "-"),
@@ -55,6 +62,7 @@ LOOK = {
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
 }
+LOOK_OF_OTHERS = ("#CC79A7", "-")
 # Models that differ in the length of their code (…-z10) or in their precision share their architecture's colour.
 VARIANT_LINES = {"z10": ":", "z20": "--", "z32": "-.", "z128": "-", "tf32": "--", "bf16": ":"}
 BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
@@ -65,8 +73,8 @@ def look(name: str) -> tuple[str, str]:
     """Colour and line of a model."""
     architecture, _, variant = name.rpartition("-")
     if variant in VARIANT_LINES:
-        return LOOK[architecture][0], VARIANT_LINES[variant]
-    return LOOK.get(name, ("#CC79A7", "-"))
+        return LOOK.get(architecture, LOOK_OF_OTHERS)[0], VARIANT_LINES[variant]
+    return LOOK.get(name, LOOK_OF_OTHERS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class Picture:
     def png(self) -> bytes:
         """The picture as a PNG file."""
         drawn, small = io.BytesIO(), io.BytesIO()
-        with matplotlib.rc_context(STYLE):
+        with own_style():
             self.figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, facecolor="white", bbox_inches="tight")
         # A palette makes the file, and with it the page, about a third of the size.
         palette = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
@@ -255,7 +263,7 @@ def show_pixels(axes: Axes, image: Tensor, title: str = "") -> None:
         axes.set_title(title, fontsize=10)
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
     """Images (n, 1, H, W) side by side, each under its own title."""
     figure = _figure(height=WIDTH / len(images) + 0.5)
@@ -287,7 +295,7 @@ def _ticks(setter: Callable, pitch: int, gap: int, labels: Sequence[str], **opti
     setter([place * pitch + (pitch - gap) / 2 for place in range(len(labels))], labels, **options)
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def image_table(
     images: Tensor,
     row_titles: Sequence[str],
@@ -316,7 +324,7 @@ def _frame(axes: Axes, left: float, top: float, width: float, height: float, gap
 
 
 @torch.no_grad()
-@matplotlib.rc_context(STYLE)
+@own_style()
 def side_by_side(
     models: Mapping[str, nn.Module], task: Task, digit: Digits, points: Sequence[float], title: str, source: str
 ) -> Picture:
@@ -360,7 +368,7 @@ def side_by_side(
 
 
 @torch.no_grad()
-@matplotlib.rc_context(STYLE)
+@own_style()
 def reconstructions(
     model: nn.Module, task: Task, digits: Digits, points: Sequence[float], title: str, source: str
 ) -> Picture:
@@ -413,7 +421,7 @@ def reconstructions(
     return Picture(figure, alt)
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def gallery(
     folder: str | os.PathLike, experiment: str, models: Sequence[str], seed: int, digit: int, title: str
 ) -> Picture:
@@ -550,7 +558,7 @@ def _log_scale(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25, stride: int = 1) -> Picture:
     """Training loss against steps, a running mean over `window` entries, a line per model.
 
@@ -582,7 +590,7 @@ def show_addresses(axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, 
     axes.set(xlim=(-1.6, size + 0.6), ylim=(size + 0.6, -1.6), aspect="equal")
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def constellations(
     addresses: Tensor, strengths: Tensor, images: Tensor, size: int, titles: Sequence[str], alt: str, title: str = ""
 ) -> Picture:
@@ -614,7 +622,7 @@ def constellations(
     return Picture(figure, alt)
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def addresses_and_maps(
     addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: tuple[str, str, str], alt: str
 ) -> Picture:
@@ -647,7 +655,7 @@ def addresses_and_maps(
     return Picture(figure, alt)
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def cell_maps(
     maps: Mapping[str, Tensor],
     label: str,
@@ -684,7 +692,7 @@ def cell_maps(
     return Picture(figure, alt)
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
     """Maps (T, S, S) above the images (T, H, W) that are painted from them, a column per frame."""
     figure = _figure(height=2 * WIDTH / len(maps) + 0.7)
@@ -699,7 +707,7 @@ def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, tit
     return Picture(figure, alt)
 
 
-@matplotlib.rc_context(STYLE)
+@own_style()
 def lines(
     x: Sequence[float],
     series: Mapping[str, Sequence[float]],
@@ -712,9 +720,11 @@ def lines(
     """A plain line chart of a few named series over common x values; stacked, each has axes and a scale of its own."""
     figure = _figure(height=4.4 if stacked else 3.4)
     colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
-    styles = ["-", "--", "-.", ":", "-"]
+    styles = ["-", "--", "-.", ":"]
     panels = figure.subplots(nrows=len(series), sharex=True) if stacked else [figure.subplots()] * len(series)
-    for axes, (name, values), colour, style in zip(panels, series.items(), colours, styles, strict=False):
+    for place, (axes, (name, values)) in enumerate(zip(panels, series.items(), strict=True)):
+        # A colour comes again with another style.
+        colour, style = colours[place % len(colours)], styles[(place + place // len(colours)) % len(styles)]
         axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=3 if stacked else 4, label=name)
         axes.set_ylabel(name if stacked else y_label)
     if log:

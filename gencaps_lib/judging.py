@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gencaps_lib.affine import exponential, inverse
 from gencaps_lib.composed import ComposedCapsules
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, by_digit
+from gencaps_lib.evaluation import Curve, by_digit, over_grid
 from gencaps_lib.tasks import Task, Transform
 from gencaps_lib.transforms import warp
 
@@ -51,19 +51,14 @@ def warp_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -
 
     Takes the arguments of `evaluation.loss_curve`, and raises what it raises.
     """
-    if len(digits) == 0:
-        raise ValueError("there are no digits to evaluate on")
-    losses = torch.empty(len(digits), len(task.grid))
-    values = task.grid_values(digits.images.device)
-    for start in range(0, len(digits), batch):
-        images = digits.images[start : start + batch]
-        _, drawn = _untransformed(model, task, images)
-        for column, value in enumerate(values.split(1)):
-            value = value.expand(len(images), -1)
-            warped = warp(drawn, _matrices(task.transform, task.code(value)))
-            error = (warped - task.target(images, value)).square().mean((1, 2, 3))
-            losses[start : start + batch, column] = error.cpu()
-    return by_digit(losses, digits.labels)
+    if len(digits):
+        drawn = torch.cat([_untransformed(model, task, images)[1] for images in digits.images.split(batch)])
+
+    def error(rows: slice, values: Tensor) -> Tensor:
+        warped = warp(drawn[rows], _matrices(task.transform, task.code(values)))
+        return (warped - task.target(digits.images[rows], values)).square().mean((1, 2, 3))
+
+    return by_digit(over_grid(task, digits, batch, error), digits.labels)
 
 
 def normalised_gap(model: Sequence[float], warped: Sequence[float], blank: Sequence[float]) -> list[float]:

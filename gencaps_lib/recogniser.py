@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, by_digit
+from gencaps_lib.evaluation import Curve, by_digit, over_grid
 from gencaps_lib.optimisers import Optimiser
 from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import Batch, fit
@@ -149,7 +149,7 @@ def recognised(model: nn.Module, recogniser: Recogniser, task: Task, digits: Dig
     ValueError
         No digits, or drawings of another size than the recogniser was trained on.
     """
-    return _seen(recogniser, task, digits, batch, lambda images, value: model(images, task.code(value)))
+    return _seen(recogniser, task, digits, batch, lambda images, values: model(images, task.code(values)))
 
 
 @torch.no_grad()
@@ -165,15 +165,8 @@ def _seen(
     recogniser: Recogniser, task: Task, digits: Digits, batch: int, shown: Callable[[Tensor, Tensor], Tensor]
 ) -> Curve:
     """The share of the images ``shown(images, values)`` that are recognised."""
-    if len(digits) == 0:
-        raise ValueError("there are no digits to evaluate on")
-    columns = [
-        torch.cat(
-            [
-                recogniser.recognises(shown(images, value.expand(len(images), -1)), labels)
-                for images, labels in zip(digits.images.split(batch), digits.labels.split(batch), strict=True)
-            ]
-        )
-        for value in task.grid_values(digits.images.device)
-    ]
-    return by_digit(torch.stack(columns, 1).float().cpu(), digits.labels)
+
+    def right(rows: slice, values: Tensor) -> Tensor:
+        return recogniser.recognises(shown(digits.images[rows], values), digits.labels[rows])
+
+    return by_digit(over_grid(task, digits, batch, right), digits.labels)

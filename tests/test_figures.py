@@ -4,11 +4,12 @@ import html
 import re
 from types import SimpleNamespace
 
+import matplotlib.style
 import numpy as np
 import pytest
 import torch
 
-from gencaps_lib import figures
+from gencaps_lib import figures, results
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build
 from gencaps_lib.seeds import Runs
@@ -175,3 +176,41 @@ def test_keep_stores_without_showing(monkeypatch):
     assert set(bundle) == {"application/papermill.record/text/plain"}
     assert options["metadata"]["scrapbook"]["name"] == "ratio"
     assert options["raw"]
+
+
+def test_every_series_is_drawn_in_a_look_of_its_own():
+    series = {str(number): [1.0, 2.0] for number in range(9)}
+    (axes,) = figures.lines([1, 2], series, "x", "y", "nine lines").figure.axes
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert len(axes.lines) == len(looks) == 9
+
+
+def test_the_host_s_style_is_the_host_s():
+    """Else labels would be white on white."""
+    with matplotlib.style.context("dark_background"):
+        (axes,) = figures.lines([1, 2], {"one": [3.0, 4.0]}, "x", "y", "a line").figure.axes
+        assert matplotlib.rcParams["text.color"] == "white"
+    assert axes.xaxis.label.get_color() == "black"
+    assert axes.get_facecolor()[:3] == (1, 1, 1)
+
+
+def test_models_that_the_book_does_not_know_have_a_look():
+    assert figures.look("mine-z10")[1] == figures.look("autoencoder-z10")[1]
+    assert figures.look("mine") == figures.LOOK_OF_OTHERS
+
+
+def test_verdicts_are_shown_by_protocol():
+    found = results.fresh("shift-extrapolation")
+    table = figures.verdicts(found)
+    assert table.header == ["experiment", "claim", "rule", *found, "verdict"]
+    assert {row[0] for row in table.rows} == {"shift-extrapolation"}
+    assert all(row[-1] in (row[-2] if row[-2] != "not run" else row[-3]) for row in table.rows)
+
+
+def test_a_gallery_shows_what_was_kept_and_says_what_is_missing(tmp_path):
+    picture = figures.gallery(
+        results.PUBLISHED / "full", "rotation-one-shot", ["autoencoder", "continuous-capsules"], 10, 4, "title"
+    )
+    assert "autoencoder, continuous-capsules drew" in alt_of(picture)
+    with pytest.raises(results.ResultError, match="cannot read"):
+        figures.gallery(tmp_path, "rotation-one-shot", ["autoencoder"], 10, 4, "title")

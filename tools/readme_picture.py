@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import matplotlib
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -32,7 +31,7 @@ def made_from() -> str:
 def picture() -> figures.Picture:
     """The first '4' of the galleries over all shifts: what was asked for, and what each model drew."""
     title = f"A '{DIGIT}', shifted further than any '{DIGIT}' in training"
-    with matplotlib.rc_context(figures.STYLE):
+    with figures.own_style():
         return figures.gallery(FOLDER, EXPERIMENT, MODELS, 0, DIGIT, title)
 
 
