@@ -43,7 +43,7 @@ def main(report: str) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "device": device_name(torch.device("cpu")),
         "torch": torch.__version__,
-        "seconds": seconds_of(Path(report).read_text(), stems),
+        "seconds": seconds_of(Path(report).read_text(encoding="utf-8"), stems),
     }
     write_whole(KEPT, (json.dumps(kept, indent=1) + "\n").encode())
 

@@ -87,7 +87,7 @@ def finish_page(app: Sphinx, doctree: nodes.document) -> None:
         return
     link_prose(doctree)
     sections = list(doctree.findall(nodes.section))
-    (sections[-1] if sections else doctree).append(foot(json.loads(path.read_text())))
+    (sections[-1] if sections else doctree).append(foot(json.loads(path.read_text(encoding="utf-8"))))
 
 
 class ExecutionStatistics(SphinxDirective):
