@@ -26,6 +26,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 from tqdm.auto import tqdm
 
+from gencaps_lib.capture import WARM_UP, capture_step, side_stream
 from gencaps_lib.costs import Cost, Rates, RoutingCost, machine_rates, routing_costs, step_cost
 from gencaps_lib.data import load_digits
 from gencaps_lib.experiments import EXPERIMENTS, Experiment, check_profile
@@ -33,7 +34,7 @@ from gencaps_lib.machine import machine, seconds_of
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.port import Port, mover
 from gencaps_lib.results import ResultError
-from gencaps_lib.training import WARM_UP, Batch, Trainer, side_stream
+from gencaps_lib.training import Batch, Trainer
 
 MODELS = ("autoencoder", "continuous-capsules")
 SHOWN = 8  # of a step's operations, the slowest
@@ -223,7 +224,7 @@ class Running:
             self._seconds(WARM_UP - 2)
         if self.candidate.captured:
             with side_stream(self.trainer.device):
-                self.advance = self.trainer.capture()
+                self.advance = capture_step(self.trainer)
         if self.trainer.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.trainer.device)  # the steps before were not made in this way
         if not slow:

@@ -19,11 +19,11 @@ from typing import Protocol
 import torch
 
 from gencaps_lib import results
+from gencaps_lib.capture import turns
 from gencaps_lib.data import Digits
 from gencaps_lib.jobs import Job
 from gencaps_lib.machine import commit
 from gencaps_lib.results import Made
-from gencaps_lib.training import turns
 
 
 class EngineError(RuntimeError):

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from gencaps_lib.capture import WARM_UP
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import Experiment
-from gencaps_lib.training import WARM_UP, fit
+from gencaps_lib.training import fit
 
 
 def setting(digits: Digits, profile: str) -> str:

@@ -1,4 +1,4 @@
-"""The one training loop: a step at a time on the CPU, a captured step on CUDA.
+"""The one training loop: a step at a time on the CPU, a captured step on CUDA, see `capture`.
 
 References
 ----------
@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
@@ -22,13 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from gencaps_lib.capture import WARM_UP, capture_step, side_stream, turns
 from gencaps_lib.data import Digits
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.precision import check_precision, products
 from gencaps_lib.tasks import Task
 
 SMALLEST_REACH = 0.25  # of each digit's range, where transforms grow in training
-WARM_UP = 3  # steps made one kernel at a time before a step is captured: libraries and optimisers set themselves up
 
 
 class DivergedError(RuntimeError):
@@ -188,114 +187,10 @@ class Trainer:
             else:
                 group["lr"] = rate.item()
 
-    def capture(self) -> Callable[[], None]:
-        """Capture a step as a CUDA graph, without making it, and return what replays it.
-
-        To be called after some steps, in the `side_stream` that they were made in. A replayed step runs no Python:
-        hooks of the model are not called. Where a step cannot be captured, a warning says so, and `step` is returned.
-        """
-        self.forget_gradients()
-        state = self.generator.get_state()
-        graph = torch.cuda.CUDAGraph()
-        with warnings.catch_warnings():
-            # From 2.12 or so on, PyTorch finds the generator by itself, and warns who names it.
-            warnings.simplefilter("ignore")
-            graph.register_generator_state(self.generator)
-        try:
-            # What other threads do meanwhile, each on a stream of its own, is none of this capture's business.
-            stream = torch.cuda.current_stream(self.device)
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                self.step()
-        except RuntimeError as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            warnings.warn(f"training goes on without a CUDA graph, slower: a step cannot be captured ({reason})")
-            # A capture that broke leaves its generator unusable.
-            self.generator = torch.Generator(self.device)
-            self.generator.set_state(state)
-            return self.step
-        return graph.replay
-
     def forget_gradients(self) -> None:
         """Free the gradients' memory."""
         for parameter in self.model.parameters():
             parameter.grad = None
-
-
-_own = threading.local()
-
-
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    """A thread's own: memory that was freed on a stream, and workspaces of cuBLAS, are of use on the same one only."""
-    streams = vars(_own).setdefault("streams", {})
-    if device not in streams:
-        streams[device] = torch.cuda.Stream(device)
-    return streams[device]
-
-
-class Turns:
-    """One thread at a time, but where it lets others go on: for what sets PyTorch's settings, which are the process's.
-
-    Captured steps are replayed without regard to any setting, so threads that train at once take turns at all else.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holds = threading.local()
-        self._stopped = threading.Event()
-
-    def stop(self, threads: Iterable[threading.Thread]) -> None:
-        """End what threads train, as Ctrl-C does in the main thread; returns when they ended."""
-        self._stopped.set()
-        for thread in threads:
-            thread.join()
-        self._stopped.clear()
-
-    def check(self) -> None:
-        """Raise a KeyboardInterrupt in a thread that takes turns, after `stop`."""
-        if self._stopped.is_set() and hasattr(self._holds, "now"):
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Wait for this thread's turn, and keep it."""
-        with self._lock:
-            self._holds.now = True
-            try:
-                yield
-            finally:
-                self._holds.now = False
-
-    @contextmanager
-    def given_up(self) -> Iterator[None]:
-        """Let others take their turn; nothing to a thread that has none."""
-        if not getattr(self._holds, "now", False):
-            yield
-            return
-        self._holds.now = False
-        self._lock.release()
-        try:
-            yield
-        finally:
-            self._lock.acquire()
-            self._holds.now = True
-
-
-turns = Turns()
-
-
-@contextmanager
-def side_stream(device: torch.device) -> Iterator[None]:
-    """Run what is inside on a CUDA stream beside the current one, which captures need; on the CPU, as ever."""
-    if device.type != "cuda":
-        yield
-        return
-    outer, side = torch.cuda.current_stream(device), _stream(device)
-    side.wait_stream(outer)
-    try:
-        with torch.cuda.stream(side):
-            yield
-    finally:
-        outer.wait_stream(side)
 
 
 def fit(
@@ -332,7 +227,7 @@ def fit(
     optimiser : how to optimise
     batch : images in a batch, drawn with replacement
     progress : show a bar with the running loss (``TQDM_DISABLE=1`` hides every bar)
-    capture : on CUDA, capture a step once and replay it as a whole, see `Trainer.capture`; by default, done there
+    capture : on CUDA, capture a step once and replay it as a whole, see `capture.capture_step`; by default, done there
     growth : share of the steps in which the transforms grow from small ones to each digit's whole range, see
         `Task.sample`; none by default
     precision : of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
@@ -387,7 +282,7 @@ def fit(
     try:
         with bar, side_stream(device):
             if go_on(range(eager), trainer.step) and eager < steps:
-                advance = trainer.capture()
+                advance = capture_step(trainer)
                 with turns.given_up() if advance != trainer.step else nullcontext():
                     go_on(range(eager, steps), advance)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gencaps_lib import results, training
+from gencaps_lib import capture, results, training
 from gencaps_lib.engines import LocalEngine
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.jobs import Job
@@ -139,7 +139,7 @@ def test_a_step_records_its_loss_once(name, task, digits):
 
 
 def test_threads_take_turns_at_all_but_what_they_give_up():
-    turns, log = training.Turns(), []
+    turns, log = capture.Turns(), []
     given, done = threading.Event(), threading.Event()
 
     def first():
@@ -192,7 +192,7 @@ def test_closing_the_engine_ends_what_it_trains(beside, monkeypatch):
     beside.start(job)
     beside.close()  # waits for its threads, and would do so for hours
     assert beside._ended.get() == (job, "interrupted")
-    training.turns.check()  # what trains afterwards is left alone
+    capture.turns.check()  # what trains afterwards is left alone
 
 
 # What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a
@@ -219,9 +219,9 @@ def test_a_captured_step_is_the_eager_one(name, model, optimiser, precision, dig
     experiment = EXPERIMENTS[name].at("smoke")
     train = digits.of(*experiment.task.digits).to("cuda")
     histories, weights = [], []
-    for capture in (False, True):
+    for captured in (False, True):
         built = experiment.build(model).to("cuda", memory_format=torch.channels_last)
-        options = {"optimiser": optimiser, "batch": 32, "progress": False, "capture": capture}
+        options = {"optimiser": optimiser, "batch": 32, "progress": False, "capture": captured}
         options |= {"growth": experiment.growth.get(model, 0.0), "precision": precision}
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a step that cannot be captured
