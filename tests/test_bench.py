@@ -189,7 +189,8 @@ def test_every_architecture_makes_the_candidates_steps(architecture):
 
 def test_a_transform_that_the_port_cannot_make_is_refused_before_anything_is_measured(monkeypatch):
     experiment = EXPERIMENTS["scale-extrapolation"].at("smoke")
-    task = dataclasses.replace(experiment.task, transform=SimpleNamespace(side=28, code_length=1, is_peak=bool))
+    strange = SimpleNamespace(side=28, code_length=1, is_peak=lambda point: False)
+    task = dataclasses.replace(experiment.task, transform=strange)
     unknown = dataclasses.replace(experiment, task=task)
     monkeypatch.setattr(bench.Setup, "at_profile", unknown)
     monkeypatch.setattr(bench, "machine_rates", lambda *_arguments: pytest.fail("it measured"))
