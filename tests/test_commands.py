@@ -1,12 +1,14 @@
 """`make`: the environment is of a Python that will do, and what a user names reaches the commands whole."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gencaps_lib import results
 
@@ -166,3 +168,45 @@ def test_a_published_result_that_changes_is_read_anew(monkeypatch, tmp_path):
     path.write_text(path.read_text().replace("0.", "1.", 1))
     with pytest.raises(results.ResultError, match="changed after it was written"):
         results.read(path)
+
+
+CI = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+
+
+def ci_runs():
+    """What the jobs of CI run, by job."""
+    return {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in CI["jobs"].items()}
+
+
+def test_ci_runs_every_part_of_make_test_and_the_book_and_installs_nothing_itself():
+    runs = ci_runs()
+    lines = [line for job in runs.values() for line in job]
+    assert all(line.startswith("make ") for line in lines)
+    assert {line.split()[1] for line in lines} == {"lint", "unit", "book", "smoke"}
+    # Every test runs: those that match with each Python, the others with one.
+    assert runs["unit"] == ["""make unit UNIT_ARGS="-m '$FAST'\""""]
+    assert """make unit UNIT_ARGS="-m 'not ($FAST)'\"""" in runs["pages"]
+    assert CI["jobs"]["unit"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    here = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [line for line in here if "make " in line and not line.startswith("#")] == ["make test", "make book"]
+    assert not re.search(r"\b(apt|apt-get|install|npm|pip)\b", "\n".join(here))
+    assert "export CI=true" in "\n".join(here)
+
+
+def test_the_command_that_changes_the_repository_s_address_leaves_none_of_the_old(tmp_path):
+    folder = tmp_path / "book"
+    (folder / "chapters").mkdir(parents=True)
+    for path in (ROOT / "_config.yml", *ROOT.glob("*.md"), *ROOT.glob("chapters/*.ipynb")):
+        shutil.copy(path, folder / path.relative_to(ROOT))
+    (command,) = re.findall(r"^sed .*$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    subprocess.run(["sh", "-c", command.replace("OWNER/NAME", "some-one/another.book")], cwd=folder, check=True)
+    for path in filter(Path.is_file, folder.rglob("*")):
+        old = (ROOT / path.relative_to(folder)).read_text(encoding="utf-8")
+        new = path.read_text(encoding="utf-8")
+        assert new.replace("some-one/another.book", "gencaps/book") == old
+        assert "gencaps/book" not in new
+    # And it is all of them: nothing else that is tracked names it.
+    naming = subprocess.run(["git", "grep", "-l", "gencaps/book"], cwd=ROOT, capture_output=True, text=True)
+    assert {name for name in naming.stdout.split() if name != "tests/test_commands.py"} <= {
+        str(path.relative_to(folder)) for path in folder.rglob("*")
+    }

@@ -16,6 +16,8 @@ from gencaps_lib.study import Study
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # most of it waits for the cluster's own processes, on a busy machine for minutes
 def test_a_machine_is_killed_and_nothing_is_lost(tmp_path):
     # A process of its own: Ray needs sockets, which these tests are refused.
