@@ -207,17 +207,17 @@ def test_as_a_program(tmp_path):
     assert json.loads(path.read_text(encoding="utf-8"))["model"] == "digit-capsules"
 
 
-def _shell(line, **environment):
+def _shell(line, **settings):
     """A line of the shell with `gencaps_lib` in it; what it wrote, as bytes."""
     program = f"{sys.executable} -m gencaps_lib"
-    return subprocess.run(
-        ["sh", "-c", line.replace("gencaps_lib", program, 1)], capture_output=True, env={**os.environ, **environment}
-    )
+    environment = {**os.environ, "PYTHONUNBUFFERED": "", **settings}
+    return subprocess.run(["sh", "-c", line.replace("gencaps_lib", program, 1)], capture_output=True, env=environment)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-def test_output_that_cannot_be_written_is_one_line():
-    full = _shell("gencaps_lib list > /dev/full")
+@pytest.mark.parametrize("command", ["list", "study shift-transfer --status"])  # more than a buffer, and less
+def test_output_that_cannot_be_written_is_one_line(command):
+    full = _shell(f"gencaps_lib {command} > /dev/full")
     assert full.returncode == 1
     assert full.stderr == b"python -m gencaps_lib: cannot write: No space left on device\n"
 
