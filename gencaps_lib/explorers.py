@@ -11,7 +11,9 @@ from __future__ import annotations
 import html
 import importlib
 import json
+import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -60,8 +62,7 @@ def shift_explorer(
         As `scenes.load`.
     """
     scene = scenes.load() if scene is None else scene
-    start = {"digit": digit, "sample": sample, "row": row, "column": column}
-    return Explorer({"view": "shift", "scene": "shift-transfer", "start": start}, picture(scene, **start), NOTE, scene)
+    return _of_scene("shift", scene, digit=digit, sample=sample, row=row, column=column)
 
 
 def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: Scene | None = None) -> Explorer:
@@ -81,10 +82,15 @@ def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: 
     SceneError
         As `scenes.load`.
     """
-    name = "rotation-extrapolation"
-    scene = scenes.load(name) if scene is None else scene
-    start = {"digit": digit, "sample": sample, "angle": angle}
-    return Explorer({"view": "rotation", "scene": name, "start": start}, picture(scene, **start), NOTE, scene)
+    scene = scenes.load("rotation-extrapolation") if scene is None else scene
+    return _of_scene("rotation", scene, digit=digit, sample=sample, angle=angle)
+
+
+def _of_scene(view: str, scene: Scene, **start: int) -> Explorer:
+    shown = picture(scene, **start)
+    # Whole numbers of any kind, NumPy's too, are told to a page as plain ones.
+    told = {name: int(value) for name, value in start.items()}
+    return Explorer({"view": view, "scene": scene.experiment.name, "start": told}, shown, NOTE, scene)
 
 
 def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int = 11) -> Explorer:
@@ -98,13 +104,16 @@ def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int =
     Raises
     ------
     ValueError
-        No capsules, or some that are no three numbers.
+        No capsules, some that are no three numbers, a place that is not finite, or an activation out of [0, 1].
     """
     placed = [tuple(map(float, capsule)) for capsule in capsules]
     if not placed or any(len(capsule) != 3 for capsule in placed):
         raise ValueError(f"capsules must be (row, column, activation) each, and at least one; got {capsules!r}")
-    settings = {"view": "placement", "size": size, "capsules": placed}
-    return Explorer(settings, _placement_picture(torch.tensor(placed), size), PLACEMENT_NOTE)
+    if any(not (math.isfinite(row + column) and 0 <= active <= 1) for row, column, active in placed):
+        raise ValueError(f"capsules lie at finite places and have activations from 0 to 1; got {capsules!r}")
+    settings = {"view": "placement", "size": int(size), "capsules": placed}
+    shown = _placement_picture(torch.tensor(placed, dtype=torch.float32), size)
+    return Explorer(settings, shown, PLACEMENT_NOTE)
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ class Explorer:
         Raises
         ------
         ImportError
-            anywidget is missing.
+            anywidget is missing or broken; a notebook then shows the still picture, with a warning.
         """
         told = dict(self.settings)
         if self.scene is not None:
@@ -151,24 +160,32 @@ class Explorer:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> object:
         if os.environ.get(STATIC):
             return {"text/html": self.still(), "text/plain": self.picture.alt}
-        return self.widget()._repr_mimebundle_(include=include, exclude=exclude)
+        try:
+            live = self.widget()
+        except ImportError as error:
+            warnings.warn(f"{error}. This is a still picture.")
+            return self.picture._repr_mimebundle_()
+        return live._repr_mimebundle_(include=include, exclude=exclude)
 
 
 def _needed(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
-    except ImportError:
+    except ModuleNotFoundError:
         raise ImportError(f"a live explorer needs {package}: pip install {package}") from None
+    except Exception as error:  # whatever a package that does not fit the others fails with
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImportError(f"a live explorer needs {package}, which cannot be imported here ({reason})") from None
 
 
 @cache
 def _widget_class() -> type:
     """The widget: the page's script, as a module."""
     anywidget, traitlets = _needed("anywidget"), _needed("traitlets")
-    code = (_CODE / "explorer.js").read_text()
+    code = (_CODE / "explorer.js").read_text(encoding="utf-8")
     members = {
         "_esm": f"{code}\nexport default {{ render: gencapsExplorer.render }};\n",
-        "_css": (_CODE / "explorer.css").read_text(),
+        "_css": (_CODE / "explorer.css").read_text(encoding="utf-8"),
         "settings": traitlets.Dict().tag(sync=True),
     }
     return type("ExplorerWidget", (anywidget.AnyWidget,), members)
@@ -195,7 +212,7 @@ def sliders(scene: Scene | None = None) -> DOMWidget:
     Raises
     ------
     ImportError
-        ipywidgets is missing.
+        ipywidgets is missing or broken.
     SceneError
         As `scenes.load`.
     """

@@ -7,7 +7,7 @@ and not an ``.onnx`` file: a browser that has opened a book from disk lets it lo
 from __future__ import annotations
 
 import base64
-import importlib.util
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -63,10 +63,15 @@ def _in_order(digits: Digits) -> Digits:
 
 
 def check_packages() -> None:
-    """Raise a SceneError if what exporting needs is not installed."""
+    """Raise a SceneError if what exporting needs is not installed, or cannot be imported."""
     for package in ("onnx", "onnxscript"):
-        if importlib.util.find_spec(package) is None:
-            raise SceneError(f"exporting needs {package}: pip install {package}")
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError:
+            raise SceneError(f"exporting needs {package}: pip install {package}") from None
+        except Exception as error:  # whatever a package that does not fit the others fails with
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise SceneError(f"exporting needs {package}, which cannot be imported here ({reason})") from None
 
 
 def to_onnx(pair: Pair, inputs: dict[str, torch.Tensor]) -> bytes:

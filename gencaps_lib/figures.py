@@ -10,9 +10,10 @@ import base64
 import html
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain, count, zip_longest
 
 import matplotlib.style
 import numpy as np
@@ -66,6 +67,8 @@ LOOK_OF_OTHERS = ("#CC79A7", "-")
 # Models that differ in the length of their code (…-z10) or in their precision share their architecture's colour.
 VARIANT_LINES = {"z10": ":", "z20": "--", "z32": "-.", "z128": "-", "tf32": "--", "bf16": ":"}
 BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
+LINE_LOOKS = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"), ("#E69F00", "-"))
+OTHER_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#000000", "#56B4E9")
 RANGE_COLOUR = "#56B4E9"
 
 
@@ -75,6 +78,15 @@ def look(name: str) -> tuple[str, str]:
     if variant in VARIANT_LINES:
         return LOOK.get(architecture, LOOK_OF_OTHERS)[0], VARIANT_LINES[variant]
     return LOOK.get(name, LOOK_OF_OTHERS)
+
+
+def different(wanted: Iterable[tuple | None]) -> list[tuple]:
+    """Looks of the lines of a picture, no two alike: those that are wanted, and others where one is None or taken."""
+    wanted = list(wanted)
+    owners = {each: place for place, each in reversed(list(enumerate(wanted)))}  # the first that wants it
+    styles = chain(("-", "--", "-.", ":"), ((0, (length, 1, 1, 1)) for length in count(3)))
+    free = ((colour, style) for style in styles for colour in OTHER_COLOURS if (colour, style) not in owners)
+    return [each if each and owners[each] == place else next(free) for place, each in enumerate(wanted)]
 
 
 @dataclass(frozen=True)
@@ -494,14 +506,17 @@ def loss_curves(
         return [loss for point, loss in zip(task.grid, losses, strict=True) if not task.transform.is_peak(point)]
 
     axes.axvspan(low - slim, high + slim, color=RANGE_COLOUR, alpha=0.18, lw=0, label=f"seen by '{digit}' in training")
-    for name, curve in curves.items():
-        colour, line = look(name)
+    bounds = bounds or {}
+    greys = (grey for grey, _ in zip_longest(BOUND_LOOKS[: len(bounds)], bounds))
+    looks = different([*map(look, curves), *greys])
+    colours = {name: colour for name, (colour, _) in zip(curves, looks, strict=False)}  # looks of bounds are the last
+    for (name, curve), (colour, line) in zip(curves.items(), looks, strict=False):
         axes.plot(
             points, without_peaks(curve[digit]), color=colour, linestyle=line, marker="o", markersize=3, label=name
         )
     for name, (least, most) in (spread or {}).items():
-        axes.fill_between(points, without_peaks(least), without_peaks(most), color=look(name)[0], alpha=0.25, lw=0)
-    for (name, curve), (colour, line) in zip((bounds or {}).items(), BOUND_LOOKS, strict=False):
+        axes.fill_between(points, without_peaks(least), without_peaks(most), color=colours[name], alpha=0.25, lw=0)
+    for (name, curve), (colour, line) in zip(bounds.items(), looks[len(curves) :], strict=True):
         axes.plot(points, without_peaks(curve[digit]), color=colour, linestyle=line, label=name)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(task.transform.axis_label)
@@ -514,7 +529,7 @@ def loss_curves(
         f"'{digit}' was trained on {low:g} to {high:g}. Mean inside that range and outside it: "
         + "; ".join(
             f"{name} {mean_inside(curve[digit], task):.3f} and {mean_outside(curve[digit], task):.3f}"
-            for name, curve in {**curves, **(bounds or {})}.items()
+            for name, curve in (*curves.items(), *bounds.items())
         )
         + "."
     )
@@ -563,14 +578,20 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     """Training loss against steps, a running mean over `window` entries, a line per model.
 
     Each entry is the mean loss of `stride` steps, see `store.Result.stride`.
+
+    Raises
+    ------
+    ValueError
+        A model has no losses.
     """
     figure = _figure(height=3.4)
     axes = figure.subplots()
     ends = []
-    for name, history in losses.items():
+    for (name, history), (colour, line) in zip(losses.items(), different(map(look, losses)), strict=True):
+        if len(history) == 0:
+            raise ValueError(f"{name} has no losses to draw")
         width = min(window, len(history))
         smooth = np.convolve(history, np.ones(width) / width, mode="valid")
-        colour, line = look(name)
         steps = stride * (np.arange(len(smooth)) + width)
         axes.plot(steps, smooth, color=colour, linestyle=line, label=name)
         ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
@@ -717,22 +738,28 @@ def lines(
     log: bool = False,
     stacked: bool = False,
 ) -> Picture:
-    """A plain line chart of a few named series over common x values; stacked, each has axes and a scale of its own."""
-    figure = _figure(height=4.4 if stacked else 3.4)
-    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
-    styles = ["-", "--", "-.", ":"]
-    panels = figure.subplots(nrows=len(series), sharex=True) if stacked else [figure.subplots()] * len(series)
-    for place, (axes, (name, values)) in enumerate(zip(panels, series.items(), strict=True)):
-        # A colour comes again with another style.
-        colour, style = colours[place % len(colours)], styles[(place + place // len(colours)) % len(styles)]
+    """A plain line chart of named series over common x values; stacked, each has axes and a scale of its own.
+
+    Raises
+    ------
+    ValueError
+        No series.
+    """
+    if not series:
+        raise ValueError("there are no series to draw")
+    figure = _figure(height=max(4.4, 1.4 * len(series)) if stacked else 3.4)
+    grid = figure.subplots(nrows=len(series) if stacked else 1, sharex=True, squeeze=False)[:, 0]
+    panels = grid if stacked else [*grid] * len(series)
+    looks = different(look for look, _ in zip_longest(LINE_LOOKS[: len(series)], series))
+    for axes, (name, values), (colour, style) in zip(panels, series.items(), looks, strict=True):
         axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=3 if stacked else 4, label=name)
         axes.set_ylabel(name if stacked else y_label)
-    if log:
+    for axes in grid if log else ():
         axes.set_xscale("log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.xaxis.set_minor_formatter(NullFormatter())
         _log_scale(axes)
-    axes.set_xlabel(x_label)
+    grid[-1].set_xlabel(x_label)
     if not stacked:
         figure.legend(loc="outside lower center", ncols=2, fontsize=9.5)
     return Picture(figure, alt)

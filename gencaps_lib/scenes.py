@@ -10,6 +10,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 
@@ -144,7 +145,7 @@ class Scene:
     @cached_property
     def count(self) -> int:
         """How many capsules there are."""
-        code = self.task.code(torch.zeros(1, self.task.transform.dimensions))
+        code = self.task.code(torch.zeros(1, self.task.transform.dimensions, dtype=torch.float32))
         return self.capsules.write(self.latents["capsules"][:1], code)[0].shape[1]
 
     @property
@@ -212,9 +213,9 @@ class Scene:
             "capsule": (0 if capsule is None else capsule, 0, self.count - 1),
         }
         for name, (value, low, high) in allowed.items():
-            if not isinstance(value, int) or not low <= value <= high:
+            if not isinstance(value, Integral) or not low <= value <= high:
                 raise ValueError(f"{name} must be a whole number from {low} to {high}; got {value!r}")
-        mask = torch.ones(1, self.count)
+        mask = torch.ones(1, self.count, dtype=torch.float32)
         if capsule is not None:
             mask[0, capsule] = 0
         chosen = self._chosen(digit, sample)
@@ -291,7 +292,7 @@ def load(name: str = "shift-transfer", folder: Path | None = None) -> Scene:
             told = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         trained_in = experiment(name, told["profile"])
-        pair = Pair(*(trained_in.build(model).decoder for model in trained_in.models)).eval()
+        pair = Pair(*(trained_in.build(model).decoder for model in trained_in.models)).float().eval()
         pair.load_state_dict({name: tensors[name] for name in pair.state_dict()})
         digits = Digits(tensors["images"].float() / 127.5 - 1, tensors["labels"], told["source"])
         latents, spread = ({part: tensors[f"{kind}.{part}"] for part in PARTS} for kind in ("latents", "spread"))

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import math
 import re
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -390,6 +392,38 @@ def test_a_missing_package_is_named(show, monkeypatch):
     explorers._widget_class.cache_clear()
 
 
+@pytest.mark.parametrize("make", EXPLORERS)
+def test_a_notebook_without_widgets_shows_the_still(make, monkeypatch):
+    monkeypatch.delenv(explorers.STATIC, raising=False)
+    explorers._widget_class.cache_clear()
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    with pytest.warns(UserWarning, match=r"^a live explorer needs anywidget: pip install anywidget\. This is a still"):
+        bundle, _ = format_display_data(make())
+    assert "<img" in bundle["text/html"]
+    explorers._widget_class.cache_clear()
+
+
+def test_a_broken_package_is_said_in_a_line(monkeypatch):
+    def broken(package):
+        raise AttributeError("it does not fit traitlets\nand more")
+
+    monkeypatch.setattr(explorers.importlib, "import_module", broken)
+    with pytest.raises(
+        ImportError, match=r"^.* needs anywidget, which cannot be imported here \(it does not fit traitlets\)$"
+    ):
+        explorers._needed("anywidget")
+
+
+def test_settings_may_be_numpy_s(scene, turning):
+    whole = np.int64(3)
+    for made in (
+        explorers.shift_explorer(whole, row=whole, column=whole, scene=scene),
+        explorers.rotation_explorer(whole, angle=whole, scene=turning),
+        explorers.placement_explorer(np.ones((2, 3)), size=np.int64(5)),
+    ):
+        assert "&quot;view&quot;" in made.still()
+
+
 def test_a_missing_scene_says_how_to_make_it(monkeypatch, tmp_path):
     monkeypatch.setattr(scenes, "FOLDER", tmp_path)
     with pytest.raises(SceneError, match="python -m gencaps_lib explorer"):
@@ -403,6 +437,9 @@ def test_bad_settings_are_refused():
         explorers.rotation_explorer(angle=200)
     with pytest.raises(ValueError, match=r"capsules must be \(row, column, activation\)"):
         explorers.placement_explorer([(1.0, 2.0)])
+    for capsule in ((1.0, 2.0, 1.5), (1.0, math.inf, 1.0), (1.0, 2.0, math.nan)):
+        with pytest.raises(ValueError, match="activations from 0 to 1"):
+            explorers.placement_explorer([capsule])
 
 
 def test_sliders_draw_what_they_are_set_to(monkeypatch):

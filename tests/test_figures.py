@@ -194,6 +194,37 @@ def test_the_host_s_style_is_the_host_s():
     assert axes.get_facecolor()[:3] == (1, 1, 1)
 
 
+@pytest.mark.parametrize("draw", ["loss_curves", "histories", "lines", "stacked"])
+def test_no_two_series_look_alike(draw, task):
+    """Not even of models that the book does not know, nor of more series than it has looks for."""
+    names = ["mine", "yours", "autoencoder-tf32", "autoencoder-warp", *map(str, range(50))]
+    picture = {
+        "loss_curves": lambda: figures.loss_curves(
+            dict.fromkeys(names, CURVES), task, 4, "", dict.fromkeys("abc", CURVES)
+        ),
+        "histories": lambda: figures.histories(dict.fromkeys(names, (2.0, 1.0)), ""),
+        "lines": lambda: figures.lines([1, 2], dict.fromkeys(names, (2.0, 1.0)), "x", "y", "alt"),
+        "stacked": lambda: figures.lines([1, 2], dict.fromkeys("abcdefg", (2, 1)), "x", "y", "alt", stacked=True),
+    }[draw]()
+    drawn = [line for axes in picture.figure.axes for line in axes.lines]
+    assert len(drawn) == {"loss_curves": 57, "stacked": 7}.get(draw, 54)
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in drawn}) == len(drawn)
+
+
+def test_models_keep_their_own_look_where_it_is_free():
+    own = [figures.look(name) for name in figures.LOOK]
+    free = figures.different([*own, None, own[0]])
+    assert free[: len(own) - 2] == own[:-2]  # the classifiers, never beside the others, look as two of them do
+    assert len(set(free)) == len(free)
+
+
+def test_nothing_to_draw_is_said():
+    with pytest.raises(ValueError, match="no series to draw"):
+        figures.lines([1, 2], {}, "x", "y", "nothing")
+    with pytest.raises(ValueError, match="mine has no losses to draw"):
+        figures.histories({"mine": []}, "source")
+
+
 def test_models_that_the_book_does_not_know_have_a_look():
     assert figures.look("mine-z10")[1] == figures.look("autoencoder-z10")[1]
     assert figures.look("mine") == figures.LOOK_OF_OTHERS

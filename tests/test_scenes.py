@@ -4,7 +4,9 @@ import base64
 import json
 import math
 import re
+import sys
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -88,6 +90,27 @@ def test_what_a_scene_does_not_have_is_refused(small, question):
     (name,) = question
     with pytest.raises(ValueError, match=f"^{name} must be a whole number from "):
         small.ask(**question)
+
+
+def test_whole_numbers_may_be_numpy_s(shipped):
+    asked = {"digit": 3, "sample": 1, "latent": 2, "capsule": 4, **place(shipped)}
+    theirs = shipped.ask(**{name: np.int64(value) for name, value in asked.items()})
+    for name, values in shipped.ask(**asked).items():
+        assert torch.equal(values, theirs[name])
+
+
+@pytest.mark.parametrize("name", list(scenes.SCENES))
+def test_a_scene_is_float32_whatever_the_default_type_is(name):
+    expected = scenes.load(name)
+    torch.set_default_dtype(torch.float64)
+    try:
+        scene = scenes.load(name)
+        drawn = scene.answer(scene.ask(digit=3))
+        assert scene.target(3, 0).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for part, values in expected.answer(expected.ask(digit=3)).items():
+        assert torch.equal(values, drawn[part])
 
 
 def test_a_place_out_of_a_scene_s_reach_is_refused(small):
@@ -187,7 +210,18 @@ def test_the_command_refuses_an_unknown_scene_before_it_makes_another(tmp_path, 
 
 
 def test_without_the_exporter_nothing_is_trained(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     assert command_line.main(["explorer", "--profile", "smoke", "--out", str(tmp_path)]) == command_line.FAILURE
     assert capsys.readouterr().err == "python -m gencaps_lib: exporting needs onnx: pip install onnx\n"
     assert not any(tmp_path.iterdir())
+
+
+def test_an_exporter_that_is_broken_is_said(monkeypatch):
+    def broken(package):
+        raise AttributeError(f"{package} does not fit the others\nand more")
+
+    monkeypatch.setattr(exporting.importlib, "import_module", broken)
+    with pytest.raises(
+        SceneError, match=r"^exporting needs onnx, which cannot be imported here \(onnx does not fit the others\)$"
+    ):
+        exporting.check_packages()
