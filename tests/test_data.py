@@ -3,10 +3,12 @@
 import gzip
 import io
 import urllib.error
+import urllib.request
 import warnings
 from dataclasses import replace
 from http.client import BadStatusLine
 
+import filelock
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,18 @@ def test_the_cache_is_filled_once(mirror, tmp_path):
     assert sorted(mirror) == sorted(f"{name}.gz" for name in data.MNIST_SHA256)
     raw = tmp_path / "cache" / "MNIST" / "raw"
     assert sorted(path.name for path in raw.iterdir()) == sorted(data.MNIST_SHA256)
+
+
+def test_one_process_at_a_time_fetches(mirror, tmp_path, monkeypatch):
+    def urlopen(url, timeout):
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(tmp_path / "cache" / ".lock").acquire(blocking=False)
+        return answer(url, timeout)
+
+    answer = urllib.request.urlopen
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    load_digits("train", "mnist")
+    assert len(mirror) == 4
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-1]), lambda path: path.unlink()])
