@@ -34,6 +34,7 @@ from gencaps_lib.machine import machine, seconds_of
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.port import Port, mover
 from gencaps_lib.results import ResultError
+from gencaps_lib.tables import lines
 from gencaps_lib.training import Batch, Trainer
 
 MODELS = ("autoencoder", "continuous-capsules")
@@ -428,7 +429,7 @@ def port_and_ours(benchmark: Benchmark, model: str) -> tuple[Measurement, Measur
 def table(benchmark: Benchmark) -> str:
     """What was measured, for people."""
     setup, rates = benchmark.setup, benchmark.rates
-    lines = [
+    found = [
         f"{setup.experiment}, {setup.profile} profile, {setup.source}, batch {benchmark.batch}; "
         f"{benchmark.machine['device']}, PyTorch {benchmark.machine['torch']}",
         f"it copies at {rates.bandwidth / 1e9:,.1f} GB/s and multiplies at {rates.arithmetic / 1e9:,.0f} GFLOP/s",
@@ -436,27 +437,26 @@ def table(benchmark: Benchmark) -> str:
     for model, cost in benchmark.costs.items():
         floor = benchmark.floors[model]
         rows = [row for row in benchmark.measurements if row.model == model]
-        lines += [
+        found += [
             "",
             f"{model}: at least {floor * 1e3:.2f} ms a step ({cost.flops / 1e9:.2f} GFLOP, {cost.bytes / 1e6:,.0f} MB)",
-            f"  {'':42}{'ms a step':>10}{'images/s':>10}{'× faster':>10}{'× floor':>9}{'peak MB':>9}",
         ]
+        cells = [("", "ms a step", "images/s", "× faster", "× floor", "peak MB")]
         for row in rows:
-            peak = "–" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}"
-            lines.append(
-                f"  {row.candidate:42}{row.seconds * 1e3:>10.2f}{row.images_per_second:>10,.0f}"
-                f"{rows[0].seconds / row.seconds:>10.2f}{row.seconds / floor:>9.2f}{peak:>9}"
-            )
+            numbers = (row.seconds * 1e3, rows[0].seconds / row.seconds, row.seconds / floor)
+            milliseconds, faster, above = (f"{number:.2f}" for number in numbers)
+            peak = "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}"
+            cells.append((row.candidate, milliseconds, f"{row.images_per_second:,.0f}", faster, above, peak))
+        found += [f"  {line}" for line in lines(cells)]
     for model, operations in benchmark.profiles.items():
         whole = sum(operation.seconds for operation in operations)
         shares = [f"{operation.name} {operation.seconds / whole:.0%}" for operation in operations[:SHOWN]]
-        lines += ["", f"{model}, time by operation: {', '.join(shares)}"]
-    lines += ["", f"{'N capsules to C maps of S×S':32}{'routed ms':>12}{'dense ms':>12}{'dense weights':>15}"]
+        found += ["", f"{model}, time by operation: {', '.join(shares)}"]
+    cells = [("N capsules to C maps of S×S", "routed ms", "dense ms", "dense weights")]
     for row in benchmark.routing:
-        sizes = f"N {row.capsules}, S {row.size}, C {row.channels}"
-        times = f"{row.seconds * 1e3:>12.2f}{row.dense_seconds * 1e3:>12.2f}"
-        lines.append(f"  {sizes:30}{times}{row.dense_weights:>15,}")
-    return "\n".join(lines)
+        times = [f"{seconds * 1e3:.2f}" for seconds in (row.seconds, row.dense_seconds)]
+        cells.append((f"N {row.capsules}, S {row.size}, C {row.channels}", *times, f"{row.dense_weights:,}"))
+    return "\n".join([*found, "", *lines(cells)])
 
 
 def add_arguments(parser: argparse.ArgumentParser, count: Callable[[str], int]) -> None:

@@ -84,7 +84,8 @@ def machine_rates(device: str | torch.device, elements: int = 2**26, side: int |
     where = torch.device(device)
     if side is None:
         side = 8192 if where.type == "cuda" else 2048
-    source, matrix = torch.rand(elements, device=where), torch.rand(side, side, device=where)
+    kind = {"dtype": torch.float32, "device": where}
+    source, matrix = torch.rand(elements, **kind), torch.rand(side, side, **kind)
     target, product = torch.zeros_like(source), torch.zeros_like(matrix)
     # On a GPU a single copy is over so soon that starting it counts.
     copies = 20 if where.type == "cuda" else 1
@@ -158,11 +159,12 @@ def routing_costs(
 def _routing_cost(
     device: torch.device, batch: int, capsules: int, size: int, channels: int, repeats: int
 ) -> RoutingCost:
-    addresses = (torch.rand(batch, capsules, 2, device=device) * (size - 1)).requires_grad_()
-    activations = torch.rand(batch, capsules, channels, device=device, requires_grad=True)
-    units = torch.rand(batch, capsules, device=device, requires_grad=True)
-    dense = nn.Linear(capsules, channels * size**2).to(device)
-    error = torch.rand(batch, channels * size**2, device=device)
+    kind = {"dtype": torch.float32, "device": device}
+    addresses = (torch.rand(batch, capsules, 2, **kind) * (size - 1)).requires_grad_()
+    activations = torch.rand(batch, capsules, channels, **kind, requires_grad=True)
+    units = torch.rand(batch, capsules, **kind, requires_grad=True)
+    dense = nn.Linear(capsules, channels * size**2, **kind)
+    error = torch.rand(batch, channels * size**2, **kind)
 
     def route() -> None:
         route_by_address(addresses, activations, size).flatten(1).backward(error)

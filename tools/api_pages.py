@@ -89,7 +89,10 @@ def members() -> frozenset[str]:
 @cache
 def uses(folder: Path) -> dict[str, list[str]]:
     """What each chapter in a folder uses of the library."""
-    return {path.stem: library_use.used(json.loads(path.read_text())) for path in sorted(folder.glob("*.ipynb"))}
+    return {
+        path.stem: library_use.used(json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(folder.glob("*.ipynb"))
+    }
 
 
 def rewrite(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

@@ -80,12 +80,12 @@ def install_packages(here: Path = HERE) -> bool:
 
     ready = here / "node_modules" / "ready"
     wanted = hashlib.sha256((here / "package-lock.json").read_bytes()).hexdigest()
-    if ready.is_file() and ready.read_text() == wanted:
+    if ready.is_file() and ready.read_text(encoding="utf-8") == wanted:
         return True
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     if npm(["ci", "--prefix", str(here), *quiet]) != 0:
         return False
-    ready.write_text(wanted)
+    ready.write_text(wanted, encoding="utf-8")
     return True
 
 
@@ -151,8 +151,8 @@ def _unpack(here: Path) -> bool:
         settings = os.environ | {"TMPDIR": str(draft), "AWS_EXECUTION_ENV": AMAZON}
         if node(["--input-type=module", "--eval", UNPACK], cwd=here, env=settings) != 0:
             return False
-        (draft / "fonts.conf").write_text(FONTS)
-        (draft / "start").write_text(WITH_LIBRARIES)
+        (draft / "fonts.conf").write_text(FONTS, encoding="utf-8")
+        (draft / "start").write_text(WITH_LIBRARIES, encoding="utf-8")
         (draft / "start").chmod(0o755)
         shutil.rmtree(_unpacked(here), ignore_errors=True)
         draft.rename(_unpacked(here))

@@ -99,11 +99,11 @@ class ExecutionStatistics(SphinxDirective):
         folder = Path(self.env.srcdir) / "chapters"
         kept = folder / smoke_times.KEPT.name
         self.env.note_dependency(str(kept))
-        smoke = json.loads(kept.read_text()) if kept.is_file() else {"seconds": {}}
+        smoke = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {"seconds": {}}
         rows, versions = [], {}
         for path in sorted(folder.glob("*.ipynb")):
             self.env.note_dependency(str(path))
-            stamp = json.loads(path.read_text())["metadata"].get(stamps.NAME)
+            stamp = json.loads(path.read_text(encoding="utf-8"))["metadata"].get(stamps.NAME)
             seconds = smoke["seconds"].get(path.stem)
             rows.append([f"/chapters/{path.stem}", *self._cells(stamp, seconds)])
             for package, version in (stamp or {"versions": {}})["versions"].items():
