@@ -78,7 +78,7 @@ def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tens
         Votes of another shape, or no iteration.
     """
     if votes.dim() != 4 or votes.numel() == 0:
-        raise ValueError(f"votes must have shape (B, N, J, D), none of them 0; got {tuple(votes.shape)}")
+        raise ValueError(f"votes must have shape (B, N, J, D), each size at least 1; got {tuple(votes.shape)}")
     if iterations < 1:
         raise ValueError(f"routing takes at least 1 iteration; got {iterations}")
     fixed = votes.detach()
@@ -242,10 +242,10 @@ class CapsNet(_Classifier):
 
 
 class PlainClassifier(_Classifier):
-    """The same without capsules: a dense layer of as many weights, ReLUs, and scores (B, 10) for images (B, 1, 28, 28).
+    """The same without capsules: a dense layer, ReLUs, and scores (B, 10) for images (B, 1, 28, 28).
 
-    Takes the sizes of `CapsNet`: the dense layer has 10 · `digit_pose` units, as many as there are numbers in the digit
-    capsules, and so as many weights as there are in the matrices of votes.
+    Takes the sizes of `CapsNet`. The dense layer has 10 · `digit_pose` units, one for each number in the digit
+    capsules, and so the number of its weights equals that of the matrices of votes.
     """
 
     def __init__(

@@ -69,10 +69,10 @@ class GenerativeCapsules(nn.Module):
             fixed = torch.ones(parents, children)
         else:
             fixed = torch.as_tensor(strengths, dtype=self.weight.dtype)
-            if fixed.shape != (parents, children) or (fixed < 0).any():
-                raise ValueError(
-                    f"strengths must be a ({parents}, {children}) tensor of values ≥ 0; got {tuple(fixed.shape)}"
-                )
+            if fixed.shape != (parents, children):
+                raise ValueError(f"strengths must have shape ({parents}, {children}); got {tuple(fixed.shape)}")
+            if not (fixed >= 0).all():
+                raise ValueError(f"strengths must be numbers of at least 0; the least is {fixed.min():g}")
         self.register_buffer("fixed_strengths", fixed)
         self.reset_parameters()
 

@@ -61,7 +61,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class RoutingCost:
-    """Forward and backward pass of routing N capsules to (C, S, S) maps, and of the dense layer between as many units.
+    """Forward and backward pass of routing N capsules to (C, S, S) maps, and of a dense layer of the same size.
 
     A learned weight between each capsule and each of the C·S·S cells makes the dense layer's matrix product as large
     as routing's: what differs is that routing computes its weights, for each image.

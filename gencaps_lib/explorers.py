@@ -104,7 +104,7 @@ def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int =
     Raises
     ------
     ValueError
-        No capsules, some that are no three numbers, a place that is not finite, or an activation out of [0, 1].
+        No capsules, a capsule that is not three numbers, a place that is not finite, or an activation out of [0, 1].
     """
     placed = [tuple(map(float, capsule)) for capsule in capsules]
     if not placed or any(len(capsule) != 3 for capsule in placed):

@@ -46,7 +46,7 @@ def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
     count, _, height, width = images.shape
     if offsets.shape != (count, 2):
         raise ValueError(
-            f"offsets must have shape ({count}, 2), one (row, column) an image; got {tuple(offsets.shape)}"
+            f"offsets must have shape ({count}, 2), a (row, column) for each image; got {tuple(offsets.shape)}"
         )
     if offsets.is_floating_point() or offsets.is_complex() or offsets.dtype == torch.bool:
         raise TypeError(f"offsets are whole pixels and need an integer dtype; got {offsets.dtype}")
@@ -160,7 +160,9 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
     if height != width:
         raise ValueError(f"images must be square to be warped; got {height}×{width} pixels")
     if matrices.shape != (count, 3, 3):
-        raise ValueError(f"matrices must have shape ({count}, 3, 3), one an image; got {tuple(matrices.shape)}")
+        raise ValueError(
+            f"matrices must have shape ({count}, 3, 3), a matrix for each image; got {tuple(matrices.shape)}"
+        )
     if margin < 0:
         raise ValueError(f"margin must be at least 0; got {margin}")
     side = height + 2 * margin
