@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from colab import run
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 CHAPTER = ROOT / "chapters" / "03-generative-capsules.ipynb"
 

@@ -222,6 +222,7 @@ def test_output_that_cannot_be_written_is_one_line(command):
     assert full.stderr == b"python -m gencaps_lib: cannot write: No space left on device\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="it needs a shell")
 def test_closed_streams_and_odd_names_fail_no_run(tmp_path):
     model = "--model digit-capsules --steps 1"
@@ -258,6 +259,7 @@ def test_a_reader_that_wants_no_more_is_no_error():
         assert (listing.stderr.read(), listing.wait()) == ("", command_line.FAILURE)
 
 
+@pytest.mark.slow
 def test_report_says_of_each_claim_what_the_published_results_say(capsys):
     assert command_line.main(["report"]) == 0
     shown = capsys.readouterr().out

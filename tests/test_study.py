@@ -98,6 +98,7 @@ def test_it_makes_what_is_missing_and_no_more(capsys, monkeypatch):
     assert study("--seeds", "0-2") == 0
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_where_it_was(start, capsys):
     process = start("--seeds", "0-2")
     seen = "".join(next(process.stdout) for _ in range(3))  # the fourth run is under way
@@ -115,6 +116,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(start, capsys):
     assert not draft.exists()
 
 
+@pytest.mark.slow
 def test_two_studies_share_the_work(start):
     processes = [start("--seeds", "0-2") for _ in range(2)]
     outputs = [process.communicate()[0] for process in processes]
