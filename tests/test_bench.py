@@ -110,7 +110,7 @@ def test_a_gpu_s_rate_of_arithmetic_is_that_of_tensor_cores(monkeypatch):
     costs.machine_rates("cpu", elements=2, side=2)
     monkeypatch.setattr(costs, "seconds_of", lambda *_arguments: 1.0)
     rand = torch.rand
-    monkeypatch.setattr(torch, "rand", lambda *size, device: rand(*size))
+    monkeypatch.setattr(torch, "rand", lambda *size, device, **kind: rand(*size, **kind))
     costs.machine_rates("cuda", elements=2, side=2)
     assert asked == [("float32", "cpu"), ("tf32", "cuda")]
 
