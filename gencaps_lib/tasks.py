@@ -79,7 +79,7 @@ class Shift:
         return SIDE + 2 * self.margin
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(len(low), 2, generator=generator, device=low.device)
+        uniform = torch.rand(len(low), 2, generator=generator, dtype=torch.float32, device=low.device)
         return (low[:, None] + (uniform * (high - low + 1)[:, None]).floor()).long()
 
     def along_grid(self, points: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class Rotation:
     side = SIDE
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(len(low), generator=generator, device=low.device)
+        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
         return (low + uniform * (high - low))[:, None]
 
     def along_grid(self, points: Tensor) -> Tensor:

@@ -127,9 +127,9 @@ class Trainer:
         rivals = set() if self.rival is None else set(map(id, self.rival.parameters()))
         own = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in rivals]
         self.adapt = optimiser.make(own, self.device)
-        self.rates = None
-        if optimiser.schedule != "constant":
-            self.rates = torch.tensor(optimiser.rates(steps), dtype=torch.float64, device=self.device)
+        self.rates = None if optimiser.schedule == "constant" else optimiser.rates(steps)
+        if self.rates is not None and self.device.type == "cuda":  # a captured step can read no number of Python's
+            self.rates = torch.tensor(self.rates, dtype=torch.float64, device=self.device)
         self.reaches = None
         if growth:
             self.reaches = torch.linspace(0, 1 / growth, steps, device=self.device).clamp(SMALLEST_REACH, 1)
@@ -180,12 +180,13 @@ class Trainer:
     def _set_rate(self) -> None:
         if self.rates is None:
             return
-        rate = self.rates.index_select(0, self.made)[0]
+        on_device = isinstance(self.rates, Tensor)
+        rate = self.rates.index_select(0, self.made)[0] if on_device else self.rates[int(self.made)]
         for group in self.adapt.param_groups:
             if isinstance(group["lr"], Tensor):
-                group["lr"].copy_(rate)
+                group["lr"].copy_(torch.as_tensor(rate))
             else:
-                group["lr"] = rate.item()
+                group["lr"] = rate
 
     def forget_gradients(self) -> None:
         """Free the gradients' memory."""

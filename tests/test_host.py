@@ -9,15 +9,12 @@ import torch
 from gencaps_lib import costs
 from gencaps_lib.capsnet import CapsNet, PlainClassifier
 from gencaps_lib.capsules import GenerativeCapsules
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.training import draw_batch
 from gencaps_lib.warps import Scale, Shear
 
 ROOT = Path(__file__).parents[1]
-SOURCES = [
-    path
-    for folder in ("gencaps_lib", "tools")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if path.name != "stamps.py"
-]
+SOURCES = [path for folder in ("gencaps_lib", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
 SMALL = {"maps": 4, "types": 2, "pose": 3, "digit_pose": 4}
 
 
@@ -67,3 +64,14 @@ def test_costs_are_those_of_float32(monkeypatch, double):
     monkeypatch.setattr(torch, "mm", lambda *factors, out: seen.update(each.dtype for each in factors))
     rates = costs.machine_rates("cpu", elements=8, side=2)
     assert rates.bandwidth == 2 * 8 * 4
+
+
+def test_batches_are_float32(digits, double):
+    for name in ("shift-transfer", "rotation-transfer", "rotation-and-shift"):
+        task = EXPERIMENTS[name].at("smoke").task
+        drawn = draw_batch(task, digits, 4, torch.Generator().manual_seed(0))
+        torch.set_default_dtype(torch.float32)
+        usual = draw_batch(task, digits, 4, torch.Generator().manual_seed(0))
+        torch.set_default_dtype(torch.float64)
+        assert torch.equal(drawn.code, usual.code)
+        assert torch.equal(drawn.target, usual.target)

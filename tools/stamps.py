@@ -88,7 +88,7 @@ def benchmarks(notebook: Mapping[str, Any]) -> str | None:
     """A digest of the stored benchmarks, if a chapter shows them."""
     if "stored" not in _attributes(notebook):
         return None
-    return _digest({path.name: path.read_text() for path in sorted(STORED.glob("*.json"))})
+    return _digest({path.name: path.read_text(encoding="utf-8") for path in sorted(STORED.glob("*.json"))})
 
 
 def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
@@ -109,7 +109,11 @@ def published(experiments: tuple[str, ...]) -> str | None:
     """A digest of the published results of some experiments; each result holds the digests of the files beside it."""
     shown = PUBLISHED / "quick"
     paths = [path for name in experiments for path in sorted((shown / name).rglob("seed?.json"))]  # below `FRESH`
-    return _digest({str(path.relative_to(shown)): path.read_text() for path in paths}) if experiments else None
+    return (
+        _digest({str(path.relative_to(shown)): path.read_text(encoding="utf-8") for path in paths})
+        if experiments
+        else None
+    )
 
 
 def shown(notebook: Mapping[str, Any]) -> str | None:
