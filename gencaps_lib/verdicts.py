@@ -104,6 +104,10 @@ def _shares(count: int, stream: int) -> np.ndarray:
     return shares / count
 
 
+def _holds_at_quick() -> dict[str, str]:
+    return {"quick": HOLDS}
+
+
 @dataclass(frozen=True)
 class ArticleClaim:
     """A claim of the article, and the rule that decides it.
@@ -127,7 +131,7 @@ class ArticleClaim:
     measure: Callable[[Means], np.ndarray]
     least: float | None = None
     most: float | None = None
-    verdicts: Mapping[str, str] = field(default_factory=lambda: {"quick": HOLDS})
+    verdicts: Mapping[str, str] = field(default_factory=_holds_at_quick)
     premise: str = ""
     met: Callable[[Means], bool] | None = None
 
