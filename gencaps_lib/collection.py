@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -21,7 +22,7 @@ FRESH = 10  # seeds from here on were run after the rules that they judge were w
 
 
 def published(
-    folder: str | os.PathLike = PUBLISHED / "quick", seeds: range = range(FRESH)
+    folder: str | os.PathLike = PUBLISHED / "quick", seeds: range = range(FRESH), experiments: Sequence[str] = ()
 ) -> dict[str, dict[str, Runs]]:
     """All results in a folder: experiment → model → its seeds, in the order of the registry.
 
@@ -29,20 +30,21 @@ def published(
     ----------
     folder : of results; by default those of the quick profile that chapters show
     seeds : that count
+    experiments : names, all by default
 
     Raises
     ------
     ResultError
         As `load`, or the folder is not there.
     """
-    found, complaints = readable(folder, seeds)
+    found, complaints = readable(folder, seeds, experiments)
     if complaints:
         raise ResultError(complaints[0])
     return found
 
 
 def readable(
-    folder: str | os.PathLike, seeds: range = range(sys.maxsize)
+    folder: str | os.PathLike, seeds: range = range(sys.maxsize), experiments: Sequence[str] = ()
 ) -> tuple[dict[str, dict[str, Runs]], list[str]]:
     """As `published`, but for models whose results cannot be read or counted together; and of these a line each.
 
@@ -59,7 +61,7 @@ def readable(
     found: dict[str, dict[str, Runs]] = {}
     complaints = []
     for name, entry in EXPERIMENTS.items():
-        for model in entry.models:
+        for model in entry.models if not experiments or name in experiments else ():
             if _results(folder, name, model, seeds):
                 try:
                     found.setdefault(name, {})[model] = load(folder, name, model, seeds)
@@ -96,11 +98,7 @@ def fresh(*experiments: str, folder: str | os.PathLike = PUBLISHED) -> dict[str,
         As `load`.
     """
     there = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
-    found = {name: published(path, range(FRESH, sys.maxsize)) for name, path in there.items()}
-    return {
-        profile: {name: models for name, models in each.items() if not experiments or name in experiments}
-        for profile, each in found.items()
-    }
+    return {name: published(path, range(FRESH, sys.maxsize), experiments) for name, path in there.items()}
 
 
 def _results(folder: Path, experiment: str, model: str, seeds: range) -> list[Path]:
