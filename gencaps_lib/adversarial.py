@@ -72,6 +72,6 @@ class AdversarialAutoencoder(Autoencoder):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The squared error plus the critic's verdict, to minimise; the squared error alone, to record."""
-        latent = self.encode(batch.images)
+        latent = self.encode_for(batch.images, batch.code)
         error = (self.decode(latent, batch.code) - batch.target).square().mean()
         return error - self.rival(latent).mean(), error.detach()

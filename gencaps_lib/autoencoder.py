@@ -75,5 +75,12 @@ class Autoencoder(nn.Module):
         self.decoder.prepare(generator)
 
     def forward(self, images: Tensor, code: Tensor) -> Tensor:
-        """Reconstruct images (B, 1, 28, 28) under the transform of code (B, code_length)."""
-        return self.decode(self.encode(images), code)
+        """Reconstruct images (B, 1, 28, 28) under the transform of code (B, code_length).
+
+        Each image can be drawn several times: with K·B codes, the first K of them are for the first image.
+        """
+        return self.decode(self.encode_for(images, code), code)
+
+    def encode_for(self, images: Tensor, code: Tensor) -> Tensor:
+        """Latent codes (K·B, z) of images (B, 1, 28, 28), K of each, one for each transform's code (K·B, …)."""
+        return self.encode(images).repeat_interleave(len(code) // len(images), 0)

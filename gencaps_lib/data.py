@@ -103,6 +103,12 @@ class Digits:
         chosen = rank <= per_digit
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
+    def sample(self, count: int) -> Digits:
+        """`count` images drawn from all, always the same ones, in the original order; all, where there are no more."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+        chosen = order[:count].sort().values.to(self.labels.device)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
 
 def cache_folder() -> Path:
     """The folder of the current user in which a downloaded MNIST is kept."""

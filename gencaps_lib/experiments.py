@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from gencaps_lib.protocols import DRAWS, PROFILES, RECOGNISES, Experiment, Kind, check_profile, current_profile
-from gencaps_lib.sizes import BASELINES, GROWTH, SHORTER, adam, at_all_profiles
+from gencaps_lib.sizes import BASELINES, GROWTH, SHORTER, adam, at_all_profiles, at_large
 from gencaps_lib.tasks import RawRotation, Rotation, Shift, Task, Transform, training_ranges
 from gencaps_lib.warps import RotationAndShift, Scale, Shear
 
@@ -298,7 +298,7 @@ def _rotation_range() -> Experiment:
         test_digits=5,
         source="embedded",
     )
-    return replace(full, profiles={"full": full, "quick": quick, "smoke": smoke})
+    return replace(full, profiles={"smoke": smoke, "quick": quick, "large": at_large(full), "full": full})
 
 
 def _steps_of(step: float) -> tuple[float, ...]:

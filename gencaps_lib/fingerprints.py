@@ -36,6 +36,8 @@ def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
         # Named only where they are not as usual: all other results are what they were before there was a choice.
         **({"growth": experiment.growth[model]} if model in experiment.growth else {}),
         **({"precision": experiment.precision[model]} if model in experiment.precision else {}),
+        **({"draws": experiment.draws} if experiment.draws != 1 else {}),
+        **({"test_sample": experiment.test_sample} if experiment.test_sample is not None else {}),
         "steps": experiment.steps,
         "batch": experiment.batch,
         "optimiser": plain(experiment.optimiser(model)),

@@ -23,6 +23,7 @@ TF32_ON_CUDA = frozenset({"autoencoder", "continuous-capsules"})
 PROFILES = {
     "smoke": "embedded digits, tens of steps: does everything run?",
     "quick": "MNIST, minutes on a CPU: is the effect visible?",
+    "large": "MNIST, the reference's sizes, thousands of steps of Adam: a quarter of an hour on a CPU",
     "full": "MNIST, the reference's protocol: 100,000 steps at batch 128, for a GPU",
 }
 
@@ -94,11 +95,13 @@ class Experiment:
     models : names of the models, in the order in which they are shown
     steps : training steps
     optimisers : how each model is trained; the reference's optimiser where a model is not named
-    batch : images in a batch
+    batch : targets in a batch
+    draws : transforms under which each image of a batch is drawn
     growth : of models for which the transforms grow in training: in which share of the steps, as in `training.fit`
     precision : of models that are there to be trained with another precision than float32, see `precision_on`
     seeds : the seeds that are run; a run's seed is that of its weights and of its batches
     test_digits : images of each test digit that are judged, all if None
+    test_sample : images drawn from all test digits that are judged in their place, see `Digits.sample`
     source : data set, as in `load_digits`
     profile : name of the profile
     profiles : the same experiment at each profile, this one included; what `at` chooses from
@@ -111,10 +114,12 @@ class Experiment:
     steps: int = 100_000
     optimisers: Mapping[str, Optimiser] = field(default_factory=dict)
     batch: int = 128
+    draws: int = 1
     growth: Mapping[str, float] = field(default_factory=dict)
     precision: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     test_digits: int | None = None
+    test_sample: int | None = None
     source: str = "mnist"
     profile: str = "full"
     profiles: Mapping[str, Experiment] = field(default_factory=dict, repr=False, compare=False)
@@ -171,7 +176,15 @@ class Experiment:
             "batch": self.batch,
             "growth": self.growth.get(model, 0.0),
             "precision": self.precision_on(device, model),
+            "draws": self.draws,
         }
+
+    def judged(self, test: Digits) -> Digits:
+        """The test digits that models are judged on."""
+        test = test.of(*self.task.digits)
+        if self.test_sample is not None:
+            return test.sample(self.test_sample)
+        return test if self.test_digits is None else test.first(self.test_digits)
 
     def build(self, model: str, seed: int = 0) -> nn.Module:
         """Build one of the experiment's models: an `Autoencoder`, or a classifier of `capsnet`."""

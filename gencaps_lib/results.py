@@ -96,11 +96,8 @@ def run(
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:
         raise KeyboardInterrupt
-    judged = test.of(*experiment.task.digits)
-    if experiment.test_digits is not None:
-        judged = judged.first(experiment.test_digits)
     with products("float32", train.images.device):
-        curves, images = experiment.kind(model).judge(built, experiment.task, judged)
+        curves, images = experiment.kind(model).judge(built, experiment.task, experiment.judged(test))
     result = Result(
         experiment=experiment.name,
         model=model,

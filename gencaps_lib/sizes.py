@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from gencaps_lib.data import SIDE
 from gencaps_lib.optimisers import REFERENCE, Optimiser
 from gencaps_lib.protocols import Experiment
 from gencaps_lib.tasks import Task
+
+# Of each learned address's cell there are as many as maps: the reference's 128 cost six seconds a step on a CPU.
+LEARNED = ("learned-addresses", "learned-addresses-pretrained")
 
 
 def adam(lr: float) -> Optimiser:
@@ -117,6 +121,34 @@ def at_small_sizes(profile: str, task: Task) -> Task:
     return replace(task, sizes=sizes)
 
 
+def at_large(reference: Experiment) -> Experiment:
+    """An experiment at the reference's sizes with a schedule for a CPU, the same one for every model.
+
+    No rate was tried out on any task, so that none is tuned better than another. Encoding an image once and drawing it
+    several times makes a step cheaper.
+    """
+    sizes = {
+        model: {**size, "channels": 8} if _architecture(reference.task, model) in LEARNED else size
+        for model, size in reference.task.sizes.items()
+    }
+    optimisers = {
+        model: replace(REFERENCE, lr=2e-3, schedule="one-cycle")
+        if _architecture(reference.task, model) in LEARNED
+        else adam(2e-3)
+        for model in sizes
+    }
+    return replace(
+        reference,
+        profile="large",
+        task=replace(reference.task, sizes=sizes),
+        steps=4000,
+        draws=8,
+        optimisers=optimisers,
+        seeds=(0,),
+        test_sample=None if reference.task.transform.side > SIDE else 1000,
+    )
+
+
 def at_all_profiles(
     title: str,
     figures: tuple[str, ...],
@@ -172,4 +204,6 @@ def at_all_profiles(
         test_digits=5,
         source="embedded",
     )
-    return replace(reference, profiles={"full": reference, "quick": quick, "smoke": smoke})
+    return replace(
+        reference, profiles={"smoke": smoke, "quick": quick, "large": at_large(reference), "full": reference}
+    )

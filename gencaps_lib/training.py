@@ -53,8 +53,8 @@ class Batch:
 
     Attributes
     ----------
-    images : (B, 1, 28, 28), untransformed
-    labels : (B,)
+    images : (B / K, 1, 28, 28), untransformed; each is drawn under K transforms, one after another
+    labels : (B,), of the targets
     code : (B, code_length), of the transform
     target : (B, 1, side, side), transformed
     """
@@ -72,15 +72,16 @@ def draw_digits(digits: Digits, batch: int, generator: torch.Generator) -> tuple
 
 
 def draw_batch(
-    task: Task, digits: Digits, batch: int, generator: torch.Generator, reach: Tensor | None = None
+    task: Task, digits: Digits, batch: int, generator: torch.Generator, reach: Tensor | None = None, draws: int = 1
 ) -> Batch:
-    """Draw images with replacement and a training value of the transform for each, on the digits' device.
+    """Draw images with replacement and training values of the transform, `draws` for each, on the digits' device.
 
-    `reach` is that of `Task.sample`.
+    There are `batch` targets, and so `batch` / `draws` images. `reach` is that of `Task.sample`.
     """
-    images, labels = draw_digits(digits, batch, generator)
+    images, labels = draw_digits(digits, batch // draws, generator)
+    labels = labels.repeat_interleave(draws)
     values = task.sample(labels, generator, reach)
-    return Batch(images, labels, task.code(values), task.target(images, values))
+    return Batch(images, labels, task.code(values), task.target(images.repeat_interleave(draws, 0), values))
 
 
 def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -115,8 +116,9 @@ class Trainer:
         batch: int = 128,
         growth: float = 0.0,
         precision: str | None = "float32",
+        draws: int = 1,
     ) -> None:
-        self.model, self.task, self.digits, self.batch = model, task, digits, batch
+        self.model, self.task, self.digits, self.batch, self.draws = model, task, digits, batch, draws
         self.precision = check_precision(precision)
         self.device = digits.images.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -141,7 +143,7 @@ class Trainer:
     def draw(self) -> Batch:
         """The batch of the next step."""
         reach = None if self.reaches is None else self.reaches.index_select(0, self.made)[0]
-        return draw_batch(self.task, self.digits, self.batch, self.generator, reach)
+        return draw_batch(self.task, self.digits, self.batch, self.generator, reach, self.draws)
 
     def step(self) -> None:
         """Draw a batch, transform it, and make one step of the optimiser, after those of the model's rival.
@@ -206,6 +208,7 @@ def fit(
     capture: bool | None = None,
     growth: float = 0.0,
     precision: str = "float32",
+    draws: int = 1,
 ) -> list[float]:
     """Train a model in place to transform digits.
 
@@ -226,12 +229,13 @@ def fit(
     steps : number of steps, at least 1
     seed : of the batches
     optimiser : how to optimise
-    batch : images in a batch, drawn with replacement
+    batch : targets in a batch; their images are drawn with replacement
     progress : show a bar with the running loss (``TQDM_DISABLE=1`` hides every bar)
     capture : on CUDA, capture a step once and replay it as a whole, see `capture.capture_step`; by default, done there
     growth : share of the steps in which the transforms grow from small ones to each digit's whole range, see
         `Task.sample`; none by default
     precision : of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
+    draws : transforms under which each image of a batch is drawn; more of them mean fewer images to encode
 
     Returns
     -------
@@ -240,15 +244,17 @@ def fit(
     Raises
     ------
     ValueError
-        Steps or batch below 1, no digits, a growth that is no share, an unknown precision, or a capture asked for on
-        another device than CUDA.
+        Steps, batch or draws below 1, a batch that the draws do not divide, no digits, a growth that is no share, an
+        unknown precision, or a capture asked for on another device than CUDA.
     DivergedError
         A loss that is not finite; it names the step.
     """
-    for name, value in (("steps", steps), ("batch", batch)):
+    for name, value in (("steps", steps), ("batch", batch), ("draws", draws)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
-    steps, batch, seed = int(steps), int(batch), int(seed)  # PyTorch refuses NumPy's
+    steps, batch, seed, draws = int(steps), int(batch), int(seed), int(draws)  # PyTorch refuses NumPy's
+    if batch % draws:
+        raise ValueError(f"{draws} draws of each image do not divide a batch of {batch}: choose a divisor")
     if not 0 <= growth <= 1:
         raise ValueError(f"growth must be a share of the steps, from 0 to 1; got {growth}")
     if len(digits) == 0:
@@ -257,7 +263,7 @@ def fit(
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured: leave capture out; the digits are on {device}")
     captures = device.type == "cuda" if capture is None else capture
-    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch, growth, precision)
+    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch, growth, precision, draws)
     # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
     look_every = 1 if device.type == "cpu" else 100
     model.train()

@@ -289,3 +289,11 @@ def test_first_takes_a_balanced_subset(digits):
     assert subset.labels.bincount().tolist() == [3] * 10
     assert torch.equal(subset.of(4).images, digits.of(4).images[:3])
     assert subset.of(7, 2).labels.bincount().tolist() == [0, 0, 3, 0, 0, 0, 0, 3]
+
+
+def test_a_sample_is_of_all_digits_and_always_the_same(digits):
+    chosen = digits.sample(30)
+    assert len(chosen) == 30
+    assert torch.equal(chosen.images, digits.sample(30).images)
+    assert not torch.equal(chosen.labels, digits.labels[:30])
+    assert len(digits.sample(10**6)) == len(digits)

@@ -155,7 +155,9 @@ def test_every_profile_is_complete(name, profile):
     assert experiment.models == EXPERIMENTS[name].models
     assert type(experiment.task.transform) is type(EXPERIMENTS[name].task.transform)
     assert experiment.task.held_out == EXPERIMENTS[name].task.held_out
-    assert experiment.source == ("embedded" if profile == "smoke" else "mnist" if profile == "full" else "auto")
+    assert experiment.source == (
+        "embedded" if profile == "smoke" else "mnist" if profile in ("large", "full") else "auto"
+    )
     assert set(experiment.optimisers) <= set(experiment.models)
 
 
@@ -180,7 +182,7 @@ def test_current_profile(monkeypatch):
     assert current_profile() == "smoke"
     assert EXPERIMENTS["shift-transfer"].at().profile == "smoke"
     monkeypatch.setenv("GENCAPS_PROFILE", "huge")
-    with pytest.raises(ValueError, match="choose one of smoke, quick, full"):
+    with pytest.raises(ValueError, match="choose one of smoke, quick, large, full"):
         current_profile()
 
 

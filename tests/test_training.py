@@ -439,6 +439,7 @@ def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
         (lambda model, task, digits: fit(model, task, digits, 1.5), "steps must be"),
         (lambda model, task, digits: fit(model, task, digits, 1, batch=0), "batch must be"),
         (lambda model, task, digits: fit(model, task, digits, 1, growth=1.5), "growth must be a share"),
+        (lambda model, task, digits: fit(model, task, digits, 1, batch=8, draws=3), "3 draws .* a batch of 8"),
         (lambda model, task, digits: fit(model, task, digits.first(0), 1), "no digits"),
         (lambda model, task, digits: fit(model, task, digits, 1, capture=True), "only a step on CUDA"),
         (lambda model, task, digits: Optimiser("adamant"), "unknown optimiser"),
@@ -481,3 +482,24 @@ def test_the_environment_can_hide_the_bar(value, hidden, task, digits, monkeypat
     monkeypatch.setenv("TQDM_DISABLE", value)
     fit(build("autoencoder", task), task, digits, 1, batch=4)
     assert seen == [hidden]
+
+
+def test_an_image_can_be_drawn_under_several_transforms(task, digits, generator):
+    batch = draw_batch(task, digits, 12, generator, draws=4)
+    assert (len(batch.images), len(batch.labels), len(batch.code), len(batch.target)) == (3, 12, 12, 12)
+    assert batch.labels.tolist() == batch.labels[::4].repeat_interleave(4).tolist()
+    model = build("autoencoder", task)
+    with torch.no_grad():
+        together = model(batch.images, batch.code)
+        one_by_one = model(batch.images.repeat_interleave(4, 0), batch.code)
+    assert torch.allclose(together, one_by_one, atol=1e-6)
+    values = batch.code[:4] * task.transform.margin
+    assert torch.equal(batch.target[:4], task.target(batch.images[:1].expand(4, -1, -1, -1), values.round().long()))
+
+
+@pytest.mark.parametrize("name", ["shift-transfer", "rotation-range"])
+def test_several_draws_train_every_kind_of_model(name, digits):
+    experiment = EXPERIMENTS[name].at("smoke")
+    for model in experiment.models[:2]:
+        history = fit(experiment.build(model), experiment.task, digits, 2, batch=8, draws=4, progress=False)
+        assert len(history) == 2
