@@ -1,19 +1,3 @@
 """Generative capsule networks with routing by address: the library under the book."""
 
-from importlib import import_module
-from pkgutil import iter_modules
-from types import ModuleType
-
 __version__ = "0.1.0"
-_MODULES = tuple(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
-
-
-def __getattr__(name: str) -> ModuleType:
-    # Modules load when they are first used: routing alone needs no matplotlib.
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_MODULES]

@@ -28,11 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gencaps_lib.files import digest, write_whole
-from gencaps_lib.transforms import BACKGROUND, shift
+from gencaps_lib.transforms import BACKGROUND, SIDE, shift
 
 SPLITS = ("train", "test")
 SOURCES = ("auto", "mnist", "embedded")
-SIDE = 28  # pixels
 
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

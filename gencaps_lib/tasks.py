@@ -6,165 +6,17 @@ all of them. What a *value* is depends on the transform: an offset (row, column)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gencaps_lib.affine import rotation, translation
-from gencaps_lib.data import SIDE
-from gencaps_lib.transforms import rotate, shift
-
-
-class Transform(Protocol):
-    """What a task needs of a transform. `values` are (B, dimensions) tensors."""
-
-    unit: str  # of the values, for axes
-    axis_label: str  # of the evaluation grid
-    dimensions: int  # numbers in a value, and in its parameters
-    factors: tuple[int, ...]  # how many parameters each exponential takes, see `affine.exponential`
-    code_length: int  # numbers in the code that tells the decoder about it
-
-    @property
-    def side(self) -> int:
-        """Side of a transformed image, in pixels."""
-
-    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Uniform values (B, dimensions) between `low` and `high` (B,), both ends included."""
-
-    def along_grid(self, points: Tensor) -> Tensor:
-        """The values (G, dimensions) that the points (G,) of an evaluation grid stand for."""
-
-    def apply(self, images: Tensor, values: Tensor) -> Tensor:
-        """Transform images (B, 1, 28, 28) by values (B, dimensions): (B, 1, side, side)."""
-
-    def code(self, values: Tensor) -> Tensor:
-        """The code (B, code_length), float32, that the decoder is given for values (B, dimensions)."""
-
-    def parameters(self, code: Tensor) -> Tensor:
-        """The parameters t (B, dimensions) of a code (B, code_length): zero where the transform does nothing."""
-
-    def matrix(self, parameters: Tensor) -> Tensor:
-        """The matrix (B, 3, 3) that does to addresses what the transform does to images, see `affine`."""
-
-    def generators(self) -> Tensor:
-        """The generators (dimensions, 3, 3), whose `affine.exponential` the matrix is."""
-
-    def is_peak(self, point: float) -> bool:
-        """Whether targets are sharper at this point of a grid than beside it, so that losses stand out there."""
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Shifts by whole pixels on a canvas with `margin` more pixels on every side.
-
-    The code is the offset over the margin, so that the canvas spans [-1, 1], and the parameters are the code. An
-    evaluation grid runs along the diagonal: point s stands for the offset (s, s).
-    """
-
-    margin: int = 20
-    unit = "pixels"
-    axis_label = "shift along the diagonal (pixels)"
-    dimensions = 2
-    code_length = 2
-    factors = (2,)
-
-    @property
-    def side(self) -> int:
-        return SIDE + 2 * self.margin
-
-    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(len(low), 2, generator=generator, dtype=torch.float32, device=low.device)
-        return (low[:, None] + (uniform * (high - low + 1)[:, None]).floor()).long()
-
-    def along_grid(self, points: Tensor) -> Tensor:
-        return points.round().long()[:, None].expand(-1, 2)
-
-    def apply(self, images: Tensor, values: Tensor) -> Tensor:
-        return shift(images, values, self.margin)
-
-    def code(self, values: Tensor) -> Tensor:
-        return values.float() / self.margin
-
-    @property
-    def reach(self) -> float:
-        """How far a shift by the margin moves addresses, for which the canvas spans [-1, 1] between cell centres."""
-        return 2 * self.margin / (self.side - 1)
-
-    def parameters(self, code: Tensor) -> Tensor:
-        return code
-
-    def matrix(self, parameters: Tensor) -> Tensor:
-        return translation(self.reach * parameters)
-
-    def generators(self) -> Tensor:
-        generators = torch.zeros(2, 3, 3)
-        generators[0, 0, 2] = generators[1, 1, 2] = self.reach
-        return generators
-
-    def is_peak(self, point: float) -> bool:
-        return False
-
-
-@dataclass(frozen=True)
-class Rotation:
-    """Rotations about the centre, counter-clockwise, in degrees; the code is (cos, sin) of the angle.
-
-    The parameter is the angle in radians: from (cos, sin), between -π and π.
-    At multiples of 90° pixels fall on pixels: nothing is interpolated, the target is not blurred, and every model
-    has a larger loss there. Such points are peaks, and are not counted.
-    """
-
-    unit = "degrees"
-    axis_label = "angle (degrees)"
-    dimensions = 1
-    code_length = 2
-    factors = (1,)
-    side = SIDE
-
-    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
-        return (low + uniform * (high - low))[:, None]
-
-    def along_grid(self, points: Tensor) -> Tensor:
-        return points[:, None]
-
-    def apply(self, images: Tensor, values: Tensor) -> Tensor:
-        return rotate(images, values[:, 0])
-
-    def code(self, values: Tensor) -> Tensor:
-        radians = values[:, 0].float() * (math.pi / 180)
-        return torch.stack([radians.cos(), radians.sin()], 1)
-
-    def parameters(self, code: Tensor) -> Tensor:
-        return torch.atan2(code[:, 1:], code[:, :1])
-
-    def matrix(self, parameters: Tensor) -> Tensor:
-        return rotation(parameters[:, 0])
-
-    def generators(self) -> Tensor:
-        return torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 0]]])
-
-    def is_peak(self, point: float) -> bool:
-        return abs((point + 45) % 90 - 45) < 1
-
-
-@dataclass(frozen=True)
-class RawRotation(Rotation):
-    """Rotations whose code is the angle itself, over 180°: with it, angles beyond ±180° are codes never seen."""
-
-    code_length = 1
-
-    def code(self, values: Tensor) -> Tensor:
-        return values.float() / 180
-
-    def parameters(self, code: Tensor) -> Tensor:
-        return math.pi * code
+from gencaps_lib.data import Digits
+from gencaps_lib.transforms import Transform
 
 
 @dataclass(frozen=True)
@@ -268,3 +120,40 @@ def training_ranges(
     if wrong:
         raise ValueError(f"held-out digits are whole numbers from 0 to 9; got {', '.join(map(repr, wrong))}")
     return tuple(held_out.get(digit, everyone) for digit in range(10))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model is trained on in one step.
+
+    Attributes
+    ----------
+    images : (B / K, 1, 28, 28), untransformed; each is drawn under K transforms, one after another
+    labels : (B,), of the targets
+    code : (B, code_length), of the transform
+    target : (B, 1, side, side), transformed
+    """
+
+    images: Tensor
+    labels: Tensor
+    code: Tensor
+    target: Tensor
+
+
+def draw_digits(digits: Digits, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw images (B, 1, 28, 28) and their labels (B,), with replacement."""
+    chosen = torch.randint(len(digits), (batch,), generator=generator, device=digits.images.device)
+    return digits.images[chosen], digits.labels[chosen]
+
+
+def draw_batch(
+    task: Task, digits: Digits, batch: int, generator: torch.Generator, reach: Tensor | None = None, draws: int = 1
+) -> Batch:
+    """Draw images with replacement and training values of the transform, `draws` for each, on the digits' device.
+
+    There are `batch` targets, and so `batch` / `draws` images. `reach` is that of `Task.sample`.
+    """
+    images, labels = draw_digits(digits, batch // draws, generator)
+    labels = labels.repeat_interleave(draws)
+    values = task.sample(labels, generator, reach)
+    return Batch(images, labels, task.code(values), task.target(images.repeat_interleave(draws, 0), values))

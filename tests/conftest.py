@@ -15,7 +15,8 @@ from filelock import FileLock
 
 from gencaps_lib import data, results
 from gencaps_lib.data import load_digits
-from gencaps_lib.tasks import Shift, Task, training_ranges
+from gencaps_lib.tasks import Task, training_ranges
+from gencaps_lib.transforms import Shift
 
 
 @pytest.fixture(autouse=True)

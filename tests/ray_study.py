@@ -12,9 +12,7 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from gencaps_lib.data import load_digits
-from gencaps_lib.engines import RayEngine
-from gencaps_lib.jobs import plan
-from gencaps_lib.study import Study
+from gencaps_lib.results import RayEngine, Study, plan
 
 
 def makes_a_run(process):

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from gencaps_lib.affine import affine, exponential, inverse, matrix_exponential, move, rotation, translation
+from gencaps_lib.transforms import affine, exponential, inverse, move, rotation, translation
+from gencaps_lib.transforms.matrices import matrix_exponential
 
 
 def test_moved_points_equal_naive_loops(generator):

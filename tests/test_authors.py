@@ -2,7 +2,7 @@
 
 import pytest
 
-from gencaps_lib.authors import AUTHORS
+from gencaps_lib.book.authors import AUTHORS
 from gencaps_lib.experiments import EXPERIMENTS
 
 

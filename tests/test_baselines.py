@@ -5,15 +5,12 @@ import math
 import pytest
 import torch
 
-from gencaps_lib.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
-from gencaps_lib.composed import KnownMatrix
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import build, count_parameters
-from gencaps_lib.optimisers import Optimiser
-from gencaps_lib.tasks import Rotation, Shift
-from gencaps_lib.training import fit
-from gencaps_lib.transforms import rotate, shift, warp
-from gencaps_lib.warps import RotationAndShift, Scale, Shear
+from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
+from gencaps_lib.models.composed import KnownMatrix
+from gencaps_lib.training import Optimiser, fit
+from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Shift, rotate, shift, warp
 
 NAMES = ("autoencoder-warp", "coordinate-decoder", "spatial-broadcast")
 

@@ -1,6 +1,5 @@
 """What a step costs: the straightforward port trains on the same, the counts are right, and the command measures."""
 
-import argparse
 import dataclasses
 import json
 import math
@@ -13,24 +12,23 @@ import pytest
 import torch
 
 from gencaps_lib import __main__ as command_line
-from gencaps_lib import bench, costs
-from gencaps_lib.costs import Cost, Rates, RoutingCost, step_cost
+from gencaps_lib.bench import costs, measuring
+from gencaps_lib.bench.costs import Cost, Rates, RoutingCost, step_cost
+from gencaps_lib.bench.naive import Port, PortedDigits
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.optimisers import Optimiser
-from gencaps_lib.port import Port, PortedDigits
 from gencaps_lib.results import ResultError
-from gencaps_lib.training import Trainer
+from gencaps_lib.training import Optimiser, Trainer
 
-SETUP = bench.Setup("shift-transfer", "smoke", "embedded", steps=1, repeats=2)
+SETUP = measuring.Setup("shift-transfer", "smoke", "embedded", steps=1, repeats=2)
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Measurements of the machine that take no time, in this process."""
-    monkeypatch.setattr(bench, "machine_rates", partial(costs.machine_rates, elements=2**16, side=64))
-    monkeypatch.setattr(bench, "routing_costs", partial(costs.routing_costs, base=(4, 3, 2), repeats=1))
-    monkeypatch.setattr(bench, "_in_a_fresh_process", lambda threads, function, *arguments: function(*arguments))
-    monkeypatch.setattr(bench, "_elsewhere", lambda *arguments: nullcontext(bench._here(*arguments)))
+    monkeypatch.setattr(measuring, "machine_rates", partial(costs.machine_rates, elements=2**16, side=64))
+    monkeypatch.setattr(measuring, "routing_costs", partial(costs.routing_costs, base=(4, 3, 2), repeats=1))
+    monkeypatch.setattr(measuring, "_in_a_fresh_process", lambda threads, function, *arguments: function(*arguments))
+    monkeypatch.setattr(measuring, "_elsewhere", lambda *arguments: nullcontext(measuring._here(*arguments)))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -140,9 +138,9 @@ def test_every_candidate_is_what_it_says(monkeypatch):
     monkeypatch.setattr(Trainer, "step", stop)
     monkeypatch.setattr(Port, "step", stop)
     seen = {}
-    for name in bench.candidates("cpu"):
+    for name in measuring.candidates("cpu"):
         with pytest.raises(Spy):
-            bench.Running(SETUP, "autoencoder", name)
+            measuring.Running(SETUP, "autoencoder", name)
         trainer = made["trainer"]
         weight = trainer.model.encoder[2].weight
         output = []
@@ -179,12 +177,12 @@ ARCHITECTURES = {
 def test_every_architecture_makes_the_candidates_steps(architecture):
     name, model = ARCHITECTURES[architecture]
     setup = dataclasses.replace(SETUP, experiment=name)
-    port, *_, reference, autocast = bench.candidates("cpu").values()
+    port, *_, reference, autocast = measuring.candidates("cpu").values()
     for way in (port, reference, autocast):
-        trainer = bench._trainer(setup, model, way, 1)
+        trainer = measuring._trainer(setup, model, way, 1)
         trainer.step()
         assert trainer.losses.isfinite().all(), way.name
-    assert bench.count(setup, model).flops > 0
+    assert measuring.count(setup, model).flops > 0
 
 
 def test_a_transform_that_the_port_cannot_make_is_refused_before_anything_is_measured(monkeypatch):
@@ -192,10 +190,10 @@ def test_a_transform_that_the_port_cannot_make_is_refused_before_anything_is_mea
     strange = SimpleNamespace(side=28, code_length=1, is_peak=lambda point: False)
     task = dataclasses.replace(experiment.task, transform=strange)
     unknown = dataclasses.replace(experiment, task=task)
-    monkeypatch.setattr(bench.Setup, "at_profile", unknown)
-    monkeypatch.setattr(bench, "machine_rates", lambda *_arguments: pytest.fail("it measured"))
+    monkeypatch.setattr(measuring.Setup, "at_profile", unknown)
+    monkeypatch.setattr(measuring, "machine_rates", lambda *_arguments: pytest.fail("it measured"))
     with pytest.raises(ValueError, match=r"cannot make a SimpleNamespace: add it to gencaps_lib/port\.py"):
-        bench.run(SETUP, experiment.models[:1], progress=False, fresh=False)
+        measuring.run(SETUP, experiment.models[:1], progress=False, fresh=False)
 
 
 @pytest.mark.parametrize(
@@ -214,20 +212,20 @@ def test_a_bad_setup_is_refused(change, complaint):
 
 
 def test_on_cuda_the_captured_graph_is_measured_too():
-    ways = bench.candidates("cuda")
+    ways = measuring.candidates("cuda")
     assert [name for name, way in ways.items() if way.captured] == list(ways)[4:]
-    assert not any(way.captured for way in bench.candidates("cpu").values())
+    assert not any(way.captured for way in measuring.candidates("cpu").values())
 
 
 def test_on_cuda_tf32_is_measured_of_models_that_are_trained_with_it():
     setup = dataclasses.replace(SETUP, device="cuda")
     for model, precision in (("continuous-capsules", "tf32"), ("digit-capsules", "float32")):
-        ways = bench.candidates_of(setup, model)
+        ways = measuring.candidates_of(setup, model)
         assert ("+ TF32" in ways) is (precision == "tf32")
         ours = [name for name in ways if name.startswith("+")][-1]
         assert [way.precision for way in list(ways.values())[-3:]] == [precision] * 3
         assert list(ways)[-3] == ours
-    assert "+ TF32" not in bench.candidates_of(SETUP, "continuous-capsules")
+    assert "+ TF32" not in measuring.candidates_of(SETUP, "continuous-capsules")
 
 
 def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, capsys):
@@ -245,7 +243,7 @@ def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, caps
         "steps": 2,
         "repeats": 3,
     }
-    assert [row["candidate"] for row in written["measurements"]] == list(bench.candidates("cpu"))
+    assert [row["candidate"] for row in written["measurements"]] == list(measuring.candidates("cpu"))
     for row in written["measurements"]:
         assert len(row["all_seconds"]) == 3
         assert sorted(row["all_seconds"])[1] == row["seconds"] > 0
@@ -265,7 +263,7 @@ def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, caps
 def test_a_profile_says_where_the_time_of_a_step_goes(capfd):
     setup = dataclasses.replace(SETUP, steps=4)
     start = time.perf_counter()
-    operations = bench.profile(setup, "continuous-capsules")
+    operations = measuring.profile(setup, "continuous-capsules")
     passed = time.perf_counter() - start
     assert capfd.readouterr() == ("", "")
     seconds = [operation.seconds for operation in operations]
@@ -276,21 +274,21 @@ def test_a_profile_says_where_the_time_of_a_step_goes(capfd):
     # Two layers of the encoder and two of the painter, once forwards and once backwards.
     assert calls["convolution"] == calls["convolution_backward"] == 4
     # Together they take no less than the fastest of some steps that nobody watches, and no more than passed meanwhile.
-    running = bench.Running(SETUP, "continuous-capsules", "+ channels-last")
+    running = measuring.Running(SETUP, "continuous-capsules", "+ channels-last")
     fastest = min(running.repeat()[0] for _ in range(2))
     assert 0.2 * fastest < sum(seconds) < passed / setup.steps
 
 
 def test_a_fresh_process_knows_its_own_peak_memory(monkeypatch):
-    monkeypatch.setattr(bench, "_peak", lambda *_arguments: -1)  # in this process, and so not in the other
-    (measured,) = bench.measure(SETUP, "continuous-capsules", ["+ fused optimiser"])
+    monkeypatch.setattr(measuring, "_peak", lambda *_arguments: -1)  # in this process, and so not in the other
+    (measured,) = measuring.measure(SETUP, "continuous-capsules", ["+ fused optimiser"])
     assert 5e7 < measured.peak_bytes < 5e9
     assert len(measured.all_seconds) == SETUP.repeats
     assert min(measured.all_seconds) > 0
 
 
 def test_without_a_process_of_its_own_the_memory_is_not_known():
-    assert bench.Running(SETUP, "continuous-capsules", "+ fused optimiser").repeat()[1] is None
+    assert measuring.Running(SETUP, "continuous-capsules", "+ fused optimiser").repeat()[1] is None
 
 
 def test_candidates_take_turns(monkeypatch):
@@ -305,9 +303,9 @@ def test_candidates_take_turns(monkeypatch):
             asked.append(self.name)
             return float(len(asked)), 7
 
-    monkeypatch.setattr(bench, "Running", Timed)
+    monkeypatch.setattr(measuring, "Running", Timed)
     setup = dataclasses.replace(SETUP, repeats=3)
-    one, slow, other = bench.measure(setup, "autoencoder", ["one", "slow", "other"], fresh=False)
+    one, slow, other = measuring.measure(setup, "autoencoder", ["one", "slow", "other"], fresh=False)
     assert asked == ["one", "slow", "other", "one", "other", "one", "other"]
     assert (one.all_seconds, slow.all_seconds, other.all_seconds) == ([1, 4, 6], [2], [3, 5, 7])
     assert (one.seconds, other.seconds, one.peak_bytes) == (4, 5, 7)
@@ -319,9 +317,9 @@ def test_slow_steps_are_timed_less_often(monkeypatch):
     setup = dataclasses.replace(SETUP, steps=50)
     for seconds, steps, turns, warming in ((0.01, 50, 2, 6), (1.0, 5, 2, 6), (60.0, 1, 1, 2)):
         monkeypatch.setattr(
-            bench, "seconds_of", lambda run, device, times=1, s=seconds: [run() for _ in range(times)] and s
+            measuring, "seconds_of", lambda run, device, times=1, s=seconds: [run() for _ in range(times)] and s
         )
-        running = bench.Running(setup, "continuous-capsules", "+ fused optimiser")
+        running = measuring.Running(setup, "continuous-capsules", "+ fused optimiser")
         assert (running.steps, running.turns, int(running.trainer.made)) == (steps, turns, warming)
         running.repeat()
         assert int(running.trainer.made) == warming + steps
@@ -329,35 +327,35 @@ def test_slow_steps_are_timed_less_often(monkeypatch):
 
 def test_what_was_written_is_read_again(small, tmp_path):
     out = tmp_path / "bench.json"
-    measured = bench.run(SETUP, ["continuous-capsules"], progress=False, fresh=False)
+    measured = measuring.run(SETUP, ["continuous-capsules"], progress=False, fresh=False)
     out.write_text(json.dumps(dataclasses.asdict(measured)))
-    assert bench.read(out) == measured
+    assert measuring.read(out) == measured
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"setup": {}}', '{"setup": {"size": 1}}'])
 def test_a_file_of_something_else_is_refused(text, tmp_path):
     (tmp_path / "bench.json").write_text(text)
     with pytest.raises(ResultError, match="not what bench --out writes"):
-        bench.read(tmp_path / "bench.json")
+        measuring.read(tmp_path / "bench.json")
     with pytest.raises(ResultError, match="cannot read"):
-        bench.read(tmp_path / "nowhere.json")
+        measuring.read(tmp_path / "nowhere.json")
 
 
 def test_stored_benchmarks_are_of_the_models_that_there_are():
     """At the article's sizes, of every candidate of their device, and of steps that cost what they cost now."""
-    stored = bench.stored()
+    stored = measuring.stored()
     assert stored
     for benchmark in stored:
         setup = benchmark.setup
         assert (setup.experiment, setup.profile, setup.source) == ("shift-transfer", "full", "mnist")
         assert benchmark.batch == EXPERIMENTS["shift-transfer"].batch
-        for model in bench.MODELS:
+        for model in measuring.MODELS:
             names = [row.candidate for row in benchmark.measurements if row.model == model]
             # An older file may have measured what is no candidate any more.
-            assert [name for name in names if name in bench.candidates(setup.device)] == list(
-                bench.candidates(setup.device)
+            assert [name for name in names if name in measuring.candidates(setup.device)] == list(
+                measuring.candidates(setup.device)
             )
-            now = bench.count(dataclasses.replace(setup, source="embedded", device="cpu"), model)
+            now = measuring.count(dataclasses.replace(setup, source="embedded", device="cpu"), model)
             assert benchmark.costs[model].flops == now.flops
             assert benchmark.floors[model] == benchmark.costs[model].floor(benchmark.rates)
 
@@ -373,7 +371,7 @@ def test_stored_benchmarks_are_of_the_models_that_there_are():
     ],
 )
 def test_bad_use_is_one_line(arguments, status, complaint, capsys, small, monkeypatch):
-    monkeypatch.setattr(bench, "measure", lambda *_arguments: pytest.fail("it measured"))
+    monkeypatch.setattr(measuring, "measure", lambda *_arguments: pytest.fail("it measured"))
     try:
         returned = command_line.main(["bench", "--profile", "smoke", *arguments])
     except SystemExit as stop:
@@ -385,8 +383,6 @@ def test_bad_use_is_one_line(arguments, status, complaint, capsys, small, monkey
 
 
 def test_defaults():
-    parser = argparse.ArgumentParser()
-    bench.add_arguments(parser, int)
-    options = parser.parse_args([])
+    options = command_line.parse(["bench"])
     assert (options.experiment, options.steps, options.repeats) == ("shift-transfer", 20, 5)
     assert list(options.models) == ["autoencoder", "continuous-capsules"]

@@ -6,18 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from gencaps_lib.capsnet import (
-    CLASSIFIERS,
-    CapsNet,
-    PlainClassifier,
-    accuracy_curve,
-    answers,
-    margin_loss,
-    route_by_agreement,
-    squash,
-)
-from gencaps_lib.tasks import Rotation, Task, training_ranges
-from gencaps_lib.training import Batch
+from gencaps_lib.evaluation import accuracy_curve, answers
+from gencaps_lib.models import CLASSIFIERS, CapsNet, PlainClassifier, margin_loss, route_by_agreement, squash
+from gencaps_lib.tasks import Batch, Task, training_ranges
+from gencaps_lib.transforms import Rotation
 
 B, N, J, D = 3, 5, 4, 6
 SMALL = {"maps": 6, "types": 3, "pose": 4, "digit_pose": 8}

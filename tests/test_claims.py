@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from gencaps_lib import results
-from gencaps_lib.claims import FAILS, HOLDS, OPEN, OWN_CLAIMS, UNSEEN, Claim
+from gencaps_lib.book.claims import FAILS, HOLDS, OPEN, OWN_CLAIMS, UNSEEN, Claim
 from gencaps_lib.evaluation import mean_outside
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.protocols import TF32_ON_CUDA
-from gencaps_lib.seeds import moved
+from gencaps_lib.experiments.spec import TF32_ON_CUDA
+from gencaps_lib.results import moved
 
 
 @pytest.mark.parametrize("claim", OWN_CLAIMS, ids=lambda claim: f"{claim.experiment}: {claim.text}")

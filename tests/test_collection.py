@@ -12,12 +12,11 @@ import pytest
 import torch
 
 from gencaps_lib import results
-from gencaps_lib.collection import readable
 from gencaps_lib.data import load_digits
 from gencaps_lib.evaluation import image_losses, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.results import ResultError
-from gencaps_lib.seeds import bootstrap
+from gencaps_lib.results import ResultError, readable
+from gencaps_lib.results.statistics import bootstrap
 
 EXPERIMENT = EXPERIMENTS["shift-transfer"].at("smoke")
 MODEL = "continuous-capsules"
@@ -152,7 +151,7 @@ def test_a_kept_decoder_draws_what_the_model_drew(made, models):
 def test_large_decoders_are_not_kept(models, made, monkeypatch):
     test = load_digits("test", "embedded")
     assert "decoder.safetensors" in results.extras(EXPERIMENT, MODEL, models[0], test, 0)
-    monkeypatch.setattr("gencaps_lib.extras.DECODER_BYTES", 1000)
+    monkeypatch.setattr("gencaps_lib.results.attachments.DECODER_BYTES", 1000)
     assert list(results.extras(EXPERIMENT, MODEL, models[0], test, 0)) == ["gallery.npz"]
 
 
@@ -234,7 +233,7 @@ def test_every_kind_of_damage_is_found(folder, place, damage, complaint):
 
 
 def test_a_changed_model_makes_results_stale(made, monkeypatch):
-    monkeypatch.setattr("gencaps_lib.decoders.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
+    monkeypatch.setattr("gencaps_lib.models.article.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
     assert len(results.check(made)) == 2
 
 

@@ -10,9 +10,12 @@ import pytest
 
 from gencaps_lib import __main__ as command_line
 from gencaps_lib import results
-from gencaps_lib.claims import OWN_CLAIMS
+from gencaps_lib.book import cli as book_cli
+from gencaps_lib.book.claims import OWN_CLAIMS
+from gencaps_lib.book.verdicts import CLAIMS, decide
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.verdicts import CLAIMS, decide
+from gencaps_lib.results import cli, runs
+from gencaps_lib.training import loop
 
 QUICK = results.PUBLISHED / "quick"
 
@@ -68,7 +71,7 @@ def test_the_data_folder_is_used(mnist, monkeypatch, tmp_path):
 
 def test_it_refuses_to_overwrite_before_it_trains(capsys, monkeypatch):
     assert run() == 0
-    monkeypatch.setattr(results, "run", lambda *_arguments: pytest.fail("it trained"))
+    monkeypatch.setattr(runs, "run", lambda *_arguments: pytest.fail("it trained"))
     assert run() == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert "--force" in message
@@ -81,8 +84,6 @@ def test_force_overwrites():
 
 
 def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_path):
-    from gencaps_lib import training
-
     batches = []
 
     def interrupt(*arguments):
@@ -91,8 +92,8 @@ def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_pa
             raise KeyboardInterrupt
         return draw(*arguments)
 
-    draw = training.draw_batch
-    monkeypatch.setattr(training, "draw_batch", interrupt)
+    draw = loop.draw_batch
+    monkeypatch.setattr(loop, "draw_batch", interrupt)
     with pytest.warns(UserWarning, match="interrupted"):
         status = command_line.main(["run", "shift-transfer", "--model", "continuous-capsules", "--steps", "9"])
     assert status == 130
@@ -103,8 +104,6 @@ def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_pa
 
 
 def test_force_keeps_a_whole_result_where_its_successor_is_interrupted(monkeypatch, capsys, tmp_path):
-    from gencaps_lib import training
-
     assert run() == 0
     path = tmp_path / "results" / "shift-transfer" / "continuous-capsules" / "seed0.json"
     before = path.read_bytes()
@@ -112,7 +111,7 @@ def test_force_keeps_a_whole_result_where_its_successor_is_interrupted(monkeypat
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "draw_batch", interrupt)
+    monkeypatch.setattr(loop, "draw_batch", interrupt)
     with pytest.warns(UserWarning, match="interrupted"):
         assert run("--force") == 130
     assert "seed0.json is kept" in capsys.readouterr().err
@@ -128,7 +127,7 @@ def test_a_model_that_fails_does_not_stop_the_others(monkeypatch, capsys, tmp_pa
         return real(experiment, model, *arguments)
 
     real = results.make
-    monkeypatch.setattr(results, "make", make)
+    monkeypatch.setattr(cli, "make", make)
     assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 1
     made = {path.parent.name for path in (tmp_path / "results").rglob("*.json")}
     assert made == set(EXPERIMENTS["shift-transfer"].models) - {"autoencoder"}
@@ -178,7 +177,7 @@ def test_bad_use_is_one_line_and_status_2(arguments, complaint, capsys):
 
 @pytest.mark.parametrize("place", ["file", "folder"])
 def test_a_result_that_cannot_be_written_is_one_line_and_status_1(place, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "run", lambda *_arguments: pytest.fail("it trained"))
+    monkeypatch.setattr(runs, "run", lambda *_arguments: pytest.fail("it trained"))
     if place == "file":
         (tmp_path / "results").touch()
     else:
@@ -245,8 +244,8 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
     def refuse(*_arguments, **_options):
         raise PermissionError(13, "Permission denied", "results")
 
-    monkeypatch.setattr(command_line, "report", refuse)
-    monkeypatch.setattr(command_line, "Study", refuse)
+    monkeypatch.setattr(book_cli, "report", refuse)
+    monkeypatch.setattr(cli, "Study", refuse)
     for command in (["report"], ["study", "--status"]):
         assert command_line.main(command) == 1
         assert capsys.readouterr().err == "python -m gencaps_lib: results: Permission denied\n"
@@ -263,9 +262,9 @@ def test_a_reader_that_wants_no_more_is_no_error():
 def test_report_says_of_each_claim_what_the_published_results_say(capsys):
     assert command_line.main(["report"]) == 0
     shown = capsys.readouterr().out
-    runs = results.published()["shift-transfer"]["autoencoder"]
+    usual = results.published()["shift-transfer"]["autoencoder"]
     rows = [line for line in shown.splitlines() if line.startswith("shift-transfer") and " autoencoder " in line]
-    assert f"{runs.ratio(4).value:.2f}" in rows[0].split()
+    assert f"{usual.ratio(4).value:.2f}" in rows[0].split()
     found = results.fresh()
     for claim in CLAIMS:
         (line,) = (line for line in shown.splitlines() if f"{claim.experiment}: {claim.text} (" in line)

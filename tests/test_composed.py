@@ -5,15 +5,12 @@ import math
 import pytest
 import torch
 
-from gencaps_lib.composed import ACTIONS, ComposedCapsules, LearnedGenerator, LearnedMap, Stamps
+from gencaps_lib.evaluation import equivariance_error, full_turn_drift, generator_error
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.judging import equivariance_error, full_turn_drift, generator_error
-from gencaps_lib.models import build, count_parameters
-from gencaps_lib.optimisers import Optimiser
-from gencaps_lib.tasks import RawRotation, Rotation, Shift
-from gencaps_lib.training import fit
-from gencaps_lib.transforms import rotate, shift
-from gencaps_lib.warps import RotationAndShift, Scale, Shear
+from gencaps_lib.models import ComposedCapsules, build, count_parameters
+from gencaps_lib.models.composed import ACTIONS, LearnedGenerator, LearnedMap, Stamps
+from gencaps_lib.training import Optimiser, fit
+from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, rotate, shift
 
 
 def decoder(transform, action="known", parts=30, spread=0.5):

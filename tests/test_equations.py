@@ -31,7 +31,7 @@ def named_in_docstrings():
     holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
     return {
         label
-        for path in (ROOT / "gencaps_lib").glob("*.py")
+        for path in (ROOT / "gencaps_lib").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, holders)
         for label in re.findall(r":eq:`([\w-]+)`", ast.get_docstring(node) or "")

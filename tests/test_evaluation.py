@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from gencaps_lib.decoders import Painter
 from gencaps_lib.evaluation import (
     address_equivariance_error,
     blank_curve,
@@ -16,7 +15,7 @@ from gencaps_lib.evaluation import (
     transfer_ratio,
 )
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import build
+from gencaps_lib.models import Painter, build
 
 
 @torch.no_grad()

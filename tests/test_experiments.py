@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gencaps_lib import results, training
-from gencaps_lib.capsnet import accuracy_curve
-from gencaps_lib.evaluation import loss_curve_and_images
+from gencaps_lib import results
+from gencaps_lib.evaluation import accuracy_curve, loss_curve_and_images
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, current_profile
 from gencaps_lib.models import build
-from gencaps_lib.tasks import Rotation, Shift, Task, training_ranges
+from gencaps_lib.tasks import Task, training_ranges
+from gencaps_lib.training import loop
+from gencaps_lib.transforms import Rotation, Shift
 
 
 def test_shift_transfer_is_the_reference_s():
@@ -139,8 +140,8 @@ def test_digits_left_out_are_never_trained_on(digits, monkeypatch):
         seen.update(some.labels.tolist())
         return draw(task, some, *rest)
 
-    draw = training.draw_batch
-    monkeypatch.setattr(training, "draw_batch", watch)
+    draw = loop.draw_batch
+    monkeypatch.setattr(loop, "draw_batch", watch)
     experiment = replace(EXPERIMENTS["rotation-range"].at("smoke"), steps=1)
     results.run(experiment, "plain-classifier", digits, digits, progress=False)
     assert seen == {0, 1, 2, 3, 4, 5, 7, 8}

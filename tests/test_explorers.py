@@ -15,9 +15,9 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from IPython.core.formatters import format_display_data
 
-from gencaps_lib import explorers, scenes
+from gencaps_lib.book import explorers, scenes
+from gencaps_lib.book.scenes import Pair, SceneError
 from gencaps_lib.routing import route_by_address
-from gencaps_lib.scenes import Pair, SceneError
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = Path(__file__).parent / "browser" / "node_modules"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES
-from gencaps_lib.fingerprints import configuration, fingerprint, matches
+from gencaps_lib.results import fingerprint, matches
+from gencaps_lib.results.fingerprints import configuration
 
 GOLDEN = Path(__file__).parent / "golden.json"
 PAIRS = [(name, model) for name, entry in EXPERIMENTS.items() for model in entry.models]

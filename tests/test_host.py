@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gencaps_lib import costs
-from gencaps_lib.capsnet import CapsNet, PlainClassifier
+from gencaps_lib.bench import costs
 from gencaps_lib.capsules import GenerativeCapsules
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.training import draw_batch
-from gencaps_lib.warps import Scale, Shear
+from gencaps_lib.models import CapsNet, PlainClassifier
+from gencaps_lib.tasks import draw_batch
+from gencaps_lib.transforms import Scale, Shear
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("gencaps_lib", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]

@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gencaps_lib.evaluation import blank_curve, loss_curve
-from gencaps_lib.judging import (
+from gencaps_lib.evaluation import (
+    blank_curve,
     commutator_error,
     full_turn_drift,
     generator_error,
+    loss_curve,
     made_transform,
     normalised_gap,
     warp_curve,
 )
-from gencaps_lib.tasks import Rotation, Task, training_ranges
-from gencaps_lib.transforms import rotate
-from gencaps_lib.warps import RotationAndShift
+from gencaps_lib.tasks import Task, training_ranges
+from gencaps_lib.transforms import Rotation, RotationAndShift, rotate
 
 TASK = Task("turn", Rotation(), training_ranges((-90, 90), {}), (-150.0, -30.0, 0.0, 60.0), (-90, 90), 91)
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from gencaps_lib.learned_addresses import LearnedAddresses, PretrainedAddresses, reach
-from gencaps_lib.models import build
+from gencaps_lib.models import build, reach
+from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses
 from gencaps_lib.training import fit
 
 SMALL = {"z": 3, "code_length": 2, "side": 16, "channels": 3, "maps": 4, "hidden": 8, "capsules": 5}

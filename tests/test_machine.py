@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gencaps_lib import machine
 from gencaps_lib.data import load_digits
 from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.results import provenance as machine
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gencaps_lib.adversarial import Critic
-from gencaps_lib.autoencoder import Autoencoder
-from gencaps_lib.decoders import ConvDecoder, DigitCapsules
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ARCHITECTURES, build, count_parameters, layer_table
+from gencaps_lib.models import ConvDecoder, DigitCapsules, build, count_parameters, layer_table
+from gencaps_lib.models.adversarial import Critic
+from gencaps_lib.models.parts import Autoencoder
+from gencaps_lib.models.registry import ARCHITECTURES
 from gencaps_lib.routing import route_by_address
 
 SHIFT = EXPERIMENTS["shift-transfer"].task

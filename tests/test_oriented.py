@@ -5,15 +5,12 @@ import math
 import pytest
 import torch
 
-from gencaps_lib.affine import affine, rotation
-from gencaps_lib.composed import ComposedCapsules, Stamps
+from gencaps_lib.evaluation import equivariance_error
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.judging import equivariance_error
-from gencaps_lib.models import build, count_parameters
-from gencaps_lib.oriented import OrientedCapsules, OrientedStamps, route_by_orientation, turn
-from gencaps_lib.tasks import Rotation
-from gencaps_lib.transforms import rotate
-from gencaps_lib.warps import Shear
+from gencaps_lib.models import ComposedCapsules, build, count_parameters
+from gencaps_lib.models.composed import Stamps
+from gencaps_lib.models.oriented import OrientedCapsules, OrientedStamps, route_by_orientation, turn
+from gencaps_lib.transforms import Rotation, Shear, affine, rotate, rotation
 
 STEP = 180 / 8  # degrees between neighbouring orientations
 

@@ -55,7 +55,9 @@ def pages(tmp_path_factory):
         json.dumps({"date": "2026-11-21", "device": "CPU", "torch": "2.15.0", "seconds": {"01-a": 7.4}})
     )
     (folder / "statistics.md").write_text((ROOT / "statistics.md").read_text())
-    modules = "\n\n".join(f".. automodule:: gencaps_lib.{name}\n   :members:" for name in ("routing", "evaluation"))
+    modules = "\n\n".join(
+        f".. automodule:: gencaps_lib.{name}\n   :members:" for name in ("routing", "evaluation.curves")
+    )
     (folder / "api.md").write_text(f"# API\n\n```{{eval-rst}}\n{modules}\n```\n")
     (folder / "index.md").write_text("# Book\n\n```{toctree}\nchapters/01-a\nchapters/02-b\nstatistics\napi\n```\n")
     built = subprocess.run(
@@ -90,7 +92,7 @@ def test_a_chapter_links_to_what_it_uses_and_back(pages):
     prose, end = pages["01-a"].split("gencaps-foot")
     assert prose.count(target) == 1, "the first mention, and no other"
     assert end.count(target) == 1
-    assert end.count('../api.html#gencaps_lib.evaluation.loss_curve"') == 1
+    assert end.count('../api.html#gencaps_lib.evaluation.curves.loss_curve"') == 1
     assert 'id="gencaps_lib.routing.route_by_address"' in pages["api"]
     assert text(pages["api"]).count("Used in chapter 1.") == 2
 
@@ -111,24 +113,24 @@ def test_docstrings_are_shown_with_their_equation_numbers_and_links(pages):
     shown = text(api)
     assert "addresses: (B, N, 2) floating point, (row, column) in index space" in shown
     assert "ValueError: Wrong ranks or shapes" in shown
-    assert '<a class="reference internal" href="#gencaps_lib.evaluation.image_losses"' in api
+    assert '<a class="reference internal" href="#gencaps_lib.evaluation.curves.image_losses"' in api
 
 
 def test_the_reference_has_every_public_module_once():
-    shown = re.findall(r"^\.\. automodule:: gencaps_lib\.(\w+)$", (ROOT / "api.md").read_text(), re.MULTILINE)
+    shown = re.findall(r"^\.\. automodule:: gencaps_lib\.([\w.]+)$", (ROOT / "api.md").read_text(), re.MULTILINE)
     assert sorted(shown) == sorted(library_use.modules())
 
 
 def test_names_of_the_library_link_and_others_are_code():
-    place = "gencaps_lib.evaluation.loss_curve"
-    assert api_pages.link_names("of `image_losses`", place) == "of :py:obj:`~gencaps_lib.evaluation.image_losses`"
+    place = "gencaps_lib.evaluation.curves.loss_curve"
+    linked = ":py:obj:`~gencaps_lib.evaluation.curves.image_losses`"
+    assert api_pages.link_names("of `image_losses`", place) == f"of {linked}"
     assert api_pages.link_names("`tasks.Task`", place) == ":py:obj:`tasks.Task <gencaps_lib.tasks.Task>`"
     assert api_pages.link_names("`digits`, ``x``, :math:`a_n`", place) == "``digits``, ``x``, :math:`a_n`"
 
 
 def test_what_code_uses_is_known_by_where_it_is_defined():
-    code = (
-        "from gencaps_lib import results as r\nfrom gencaps_lib.figures import look as l\nr.load\nr.PUBLISHED\nx.load"
-    )
+    code = "from gencaps_lib import results as r\nfrom gencaps_lib.book.figures import look as l\nr.load\nr.PUBLISHED"
+    code += "\nx.load"
     found = library_use.used(json.loads(notebook("", code, None)))
-    assert sorted(found) == ["gencaps_lib.collection.load", "gencaps_lib.figures.look"]
+    assert sorted(found) == ["gencaps_lib.book.figures.look", "gencaps_lib.results.folder.load"]

@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from gencaps_lib import precision, protocols, results, training
+from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS, Experiment
-from gencaps_lib.models import ARCHITECTURES, build
-from gencaps_lib.precision import PRECISIONS, products, rounded
-from gencaps_lib.seeds import Runs, moved
-from gencaps_lib.training import Trainer, fit
+from gencaps_lib.experiments import spec as protocols
+from gencaps_lib.models import build
+from gencaps_lib.models.registry import ARCHITECTURES
+from gencaps_lib.results import Runs, moved
+from gencaps_lib.results import runs as runs_module
+from gencaps_lib.training import PRECISIONS, Trainer, fit, loop, precision, products, rounded
 
 CPU = torch.device("cpu")
 
@@ -153,8 +155,8 @@ def test_the_model_is_rounded_and_the_target_is_not(digits, monkeypatch):
 def test_the_registry_s_precision_reaches_the_run(digits, monkeypatch):
     experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=1)
     asked = []
-    real = training.products
-    monkeypatch.setattr(training, "products", lambda name, device: asked.append(name) or real(name, device))
+    real = loop.products
+    monkeypatch.setattr(loop, "products", lambda name, device: asked.append(name) or real(name, device))
     for model, name in (("continuous-capsules", "float32"), ("continuous-capsules-bf16", "bf16")):
         asked.clear()
         result, _ = results.run(experiment, model, digits, digits.first(1), progress=False)
@@ -197,7 +199,7 @@ def test_models_are_judged_in_float32(digits, monkeypatch):
         yield
         under_way.pop()
 
-    monkeypatch.setattr(results, "products", noted)
+    monkeypatch.setattr(runs_module, "products", noted)
     judge = protocols.DRAWS.judge
     monkeypatch.setattr(
         Experiment,

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gencaps_lib.evaluation import recognisable, recognised, train_recogniser
+from gencaps_lib.evaluation.recogniser import Recogniser, classes_of
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.recogniser import Recogniser, classes_of, recognisable, recognised, train_recogniser
-from gencaps_lib.tasks import Rotation, Shift, Task, training_ranges
-from gencaps_lib.transforms import rotate
-from gencaps_lib.warps import RotationAndShift, Scale, Shear
+from gencaps_lib.tasks import Task, training_ranges
+from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Shift, rotate
 
 UPRIGHT = training_ranges((0, 0), {})
 TURNING = Task("turn", Rotation(), UPRIGHT, tuple(range(-180, 180, 45)), (0, 0), 45)
@@ -98,7 +98,7 @@ def test_a_recogniser_learns_every_angle_and_finds_what_is_wrong(digits):
 
 def test_a_recogniser_sees_what_the_task_keeps_from_its_models(digits, monkeypatch):
     seen = []
-    monkeypatch.setattr("gencaps_lib.recogniser.fit", lambda model, task, *_: seen.append(task))
+    monkeypatch.setattr("gencaps_lib.evaluation.recogniser.fit", lambda model, task, *_: seen.append(task))
     train_recogniser(EXPERIMENTS["rotation-one-shot"].at("smoke").task, digits)
     train_recogniser(EXPERIMENTS["shift-extrapolation"].at("smoke").task, digits)
     assert set(seen[0].seen) == {(-171, 171)}

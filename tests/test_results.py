@@ -9,7 +9,7 @@ import pytest
 from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.results import ResultError
-from gencaps_lib.store import stride, thinned
+from gencaps_lib.results.record import stride, thinned
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_fingerprint_survives_json_and_notices_change(outcome):
 
 def test_fingerprint_notices_another_computation(outcome, monkeypatch):
     experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=2)
-    monkeypatch.setattr("gencaps_lib.decoders.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
+    monkeypatch.setattr("gencaps_lib.models.article.to_index_space", lambda outputs, size: (outputs + 1) * (size / 2))
     assert not results.matches(outcome.fingerprint, results.fingerprint(experiment, "continuous-capsules"))
 
 

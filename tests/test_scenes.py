@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from gencaps_lib import __main__ as command_line
-from gencaps_lib import exporting, scenes
+from gencaps_lib.book import export as exporting
+from gencaps_lib.book import scenes
+from gencaps_lib.book.scenes import Pair, SceneError
 from gencaps_lib.data import load_digits
 from gencaps_lib.models import count_parameters
-from gencaps_lib.scenes import Pair, SceneError
 
 BYTES = 2_000_000  # that an explorer may load
 

@@ -11,9 +11,10 @@ import pytest
 import smoke_times
 import stamps
 
-from gencaps_lib import decoders, tasks
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.optimisers import REFERENCE
+from gencaps_lib.models import parts
+from gencaps_lib.training import REFERENCE
+from gencaps_lib.transforms import families
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").glob("*.ipynb"))
 UNCACHED = stamps.numerics.__wrapped__  # of what was patched, nothing may be remembered
@@ -140,8 +141,8 @@ def test_a_change_of_an_experiment_makes_its_chapters_stale_and_no_other(chapter
 @pytest.mark.parametrize(
     ("holder", "name", "change"),
     [
-        (decoders, "route_by_address", lambda route: lambda *inputs: 2 * route(*inputs)),
-        (tasks, "shift", lambda shift: lambda images, offsets, margin: shift(images, -offsets, margin)),
+        (parts, "route_by_address", lambda route: lambda *inputs: 2 * route(*inputs)),
+        (families, "shift", lambda shift: lambda images, offsets, margin: shift(images, -offsets, margin)),
         (type(REFERENCE), "rates", lambda rates: lambda self, steps: [2 * rate for rate in rates(self, steps)]),
     ],
     ids=["a forward pass", "a transform", "the optimiser's schedule"],

@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from gencaps_lib import __main__ as command_line
-from gencaps_lib import evaluation, results, training
+from gencaps_lib import results, training
 from gencaps_lib.data import load_digits
-from gencaps_lib.engines import EngineError, LocalEngine
-from gencaps_lib.jobs import Job, look, plan
-from gencaps_lib.study import Study
-from gencaps_lib.training import DivergedError
+from gencaps_lib.evaluation import curves
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.results import EngineError, LocalEngine, Study, cli, engines, plan, runs
+from gencaps_lib.results.jobs import Job, look
+from gencaps_lib.training import DivergedError, loop
 
 ROOT = Path(__file__).parents[1]
 PAIR = ("continuous-capsules", "digit-capsules")
@@ -77,7 +78,7 @@ def test_every_model_has_one_seed_before_any_has_two():
     assert jobs[:10] == [job._replace(seed=3) for job in jobs[10:]]
     everything = plan("full")
     assert {job.seed for job in everything} == {0, 1, 2, 3, 4}
-    assert {job.experiment for job in everything} == set(command_line.EXPERIMENTS)
+    assert {job.experiment for job in everything} == set(EXPERIMENTS)
     assert {job.seed for job in plan("quick")} == {0}  # each experiment's own
 
 
@@ -93,8 +94,8 @@ def test_it_makes_what_is_missing_and_no_more(capsys, monkeypatch):
         "shift-transfer, digit-capsules, seed 0",
         *(f"shift-transfer, {model}, seed 1" for model in PAIR),
     ]
-    monkeypatch.setattr(results, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
-    monkeypatch.setattr(command_line, "load_digits", lambda *_arguments, **_options: pytest.fail("it looked for data"))
+    monkeypatch.setattr(runs, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
+    monkeypatch.setattr(cli, "load_digits", lambda *_arguments, **_options: pytest.fail("it looked for data"))
     assert study("--seeds", "0-2") == 0
 
 
@@ -180,7 +181,7 @@ def _diverge(monkeypatch):
             raise DivergedError(3, [])
         return training.fit(model, task, digits, steps, seed, **options)
 
-    monkeypatch.setattr(results, "fit", fit)
+    monkeypatch.setattr(runs, "fit", fit)
     return "stopped being finite at step 3"
 
 
@@ -191,8 +192,8 @@ def _draw_nothing(monkeypatch):
         calls.append(1)
         return torch.full_like(real(*arguments), float("nan" if len(calls) == 2 else "0.5"))
 
-    real = evaluation.image_losses
-    monkeypatch.setattr(evaluation, "image_losses", losses)
+    real = curves.image_losses
+    monkeypatch.setattr(curves, "image_losses", losses)
     return "not JSON compliant"
 
 
@@ -245,8 +246,8 @@ def test_interrupted_it_drops_the_run_and_keeps_the_others(capsys, monkeypatch):
             raise KeyboardInterrupt
         return draw(*arguments)
 
-    draw = training.draw_batch
-    monkeypatch.setattr(training, "draw_batch", interrupt)
+    draw = loop.draw_batch
+    monkeypatch.setattr(loop, "draw_batch", interrupt)
     assert study() == 130
     assert {Path(name).parts[1] for name in files()} == {"continuous-capsules"}
     assert results.check("results") == []
@@ -270,7 +271,7 @@ def test_stale_results_are_shown_and_kept_until_force(one, capsys):
 
 
 def test_status_runs_nothing_and_finds_damage(one, capsys, monkeypatch):
-    monkeypatch.setattr(results, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
+    monkeypatch.setattr(runs, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
     assert study("--status") == 0
     assert re.search("digit-capsules +0/1 .* 1 missing", capsys.readouterr().out)
     (one / "notes.txt").write_text("mine", encoding="utf-8")
@@ -368,7 +369,7 @@ def test_a_place_is_tried_before_the_work(capsys, monkeypatch):
     Path("results/shift-transfer").mkdir(parents=True)
     Path("results/shift-transfer/digit-capsules").touch()
     made = []
-    monkeypatch.setattr(results, "make", lambda entry, model, *_arguments, **_options: made.append(model) or 1 / 0)
+    monkeypatch.setattr(engines, "make", lambda entry, model, *_arguments, **_options: made.append(model) or 1 / 0)
     assert study() == 1
     assert made == ["continuous-capsules"]
     assert "digit-capsules, seed 0: failed, cannot write" in capsys.readouterr().out

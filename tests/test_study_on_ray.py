@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from gencaps_lib import results
-from gencaps_lib.jobs import plan
-from gencaps_lib.study import Study
+from gencaps_lib.results import Study, plan
 
 ROOT = Path(__file__).parents[1]
 

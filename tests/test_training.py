@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from gencaps_lib import capture, results, training
-from gencaps_lib.engines import LocalEngine
+from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.jobs import Job
 from gencaps_lib.models import build
-from gencaps_lib.optimisers import Optimiser, ReferenceRMSprop
-from gencaps_lib.training import DivergedError, Trainer, draw_batch, fit
+from gencaps_lib.results import LocalEngine
+from gencaps_lib.results.jobs import Job
+from gencaps_lib.tasks import draw_batch
+from gencaps_lib.training import DivergedError, Optimiser, Trainer, capture, fit, loop
+from gencaps_lib.training.optimisers import ReferenceRMSprop
 
 ADAM = Optimiser("adam", 3e-3, "one-cycle")
 
@@ -338,8 +339,8 @@ def test_an_experiment_lets_transforms_grow(digits, monkeypatch):
     experiment = replace(experiment, task=replace(experiment.task, seen=((-180, 180),) * 10), steps=3)
     assert set(experiment.growth) == {"composed-capsules", "composed-capsules-oriented"}
     seen = []
-    draw = training.draw_batch
-    monkeypatch.setattr(training, "draw_batch", lambda *args: seen.append(draw(*args)) or seen[-1])
+    draw = loop.draw_batch
+    monkeypatch.setattr(loop, "draw_batch", lambda *args: seen.append(draw(*args)) or seen[-1])
     for name, most in (("composed-capsules", 46), ("composed-capsules-map", 181)):
         seen.clear()
         results.run(experiment, name, digits, digits.first(1), progress=False)
@@ -419,11 +420,11 @@ def test_interrupting_keeps_what_was_learned(task, digits):
 
 
 def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
-    class Bar(training.tqdm):
+    class Bar(loop.tqdm):
         def __init__(self, **options):
             super().__init__(**{**options, "mininterval": 0})
 
-    monkeypatch.setattr(training, "tqdm", Bar)
+    monkeypatch.setattr(loop, "tqdm", Bar)
     history = fit(build("autoencoder", task), task, digits, 3)
     shown = capsys.readouterr().err
     assert f"loss={history[0]:.4f}" in shown
@@ -477,8 +478,8 @@ def test_numpy_s_whole_numbers_are_whole_numbers(task, digits):
 @pytest.mark.parametrize(("value", "hidden"), [("0", False), ("", False), ("1", True)])
 def test_the_environment_can_hide_the_bar(value, hidden, task, digits, monkeypatch):
     seen = []
-    bar = training.tqdm
-    monkeypatch.setattr(training, "tqdm", lambda **options: seen.append(options["disable"]) or bar(**options))
+    bar = loop.tqdm
+    monkeypatch.setattr(loop, "tqdm", lambda **options: seen.append(options["disable"]) or bar(**options))
     monkeypatch.setenv("TQDM_DISABLE", value)
     fit(build("autoencoder", task), task, digits, 1, batch=4)
     assert seen == [hidden]

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gencaps_lib import transforms
 from gencaps_lib.data import load_digits
+from gencaps_lib.transforms import images as image_transforms
 from gencaps_lib.transforms import rotate, shift, warp
 
 
@@ -95,12 +95,12 @@ class _CpuWithout64(TorchDispatchMode):
 
 @pytest.mark.parametrize("degrees", [10.0, torch.ones(2)], ids=["number", "tensor"])
 def test_on_a_device_without_float64_another_computes(degrees, monkeypatch):
-    assert transforms._exact(torch.device("mps")).type == "cpu"
-    assert transforms._exact(torch.device("cuda:1")) == torch.device("cuda:1")
+    assert image_transforms._exact(torch.device("mps")).type == "cpu"
+    assert image_transforms._exact(torch.device("cuda:1")) == torch.device("cuda:1")
     with _CpuWithout64():
         with pytest.raises(TypeError, match="no float64"):
             rotate(IMAGES, degrees)
-        monkeypatch.setattr(transforms, "_exact", lambda home: torch.device("meta"))
+        monkeypatch.setattr(image_transforms, "_exact", lambda home: torch.device("meta"))
         for moved in (rotate(IMAGES, degrees), warp(IMAGES, torch.eye(3).expand(2, 3, 3))):
             assert (moved.shape, moved.device, moved.dtype) == (IMAGES.shape, IMAGES.device, IMAGES.dtype)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gencaps_lib import results
-from gencaps_lib.claims import FAILS, HOLDS, OPEN, UNSEEN
+from gencaps_lib.book.claims import FAILS, HOLDS, OPEN, UNSEEN
+from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, ArticleClaim, Means, decide
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.seeds import Estimate, Runs
-from gencaps_lib.verdicts import CLAIMS, WRITTEN, ArticleClaim, Means, decide
+from gencaps_lib.results import Estimate, Runs
 
 TASK = EXPERIMENTS["shift-transfer"].at("quick").task
 

@@ -6,10 +6,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gencaps_lib.affine import affine, exponential, rotation, translation
-from gencaps_lib.tasks import RawRotation, Rotation, Shift
-from gencaps_lib.transforms import rotate, shift, warp
-from gencaps_lib.warps import RotationAndShift, Scale, Shear
+from gencaps_lib.transforms import (
+    RawRotation,
+    Rotation,
+    RotationAndShift,
+    Scale,
+    Shear,
+    Shift,
+    affine,
+    exponential,
+    rotate,
+    rotation,
+    shift,
+    translation,
+    warp,
+)
 
 TRANSFORMS = [Shift(8), Rotation(), RawRotation(), Scale(), Shear(), RotationAndShift(8)]
 

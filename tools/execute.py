@@ -20,8 +20,8 @@ import stamps
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from gencaps_lib import machine
 from gencaps_lib.files import write_whole
+from gencaps_lib.results import provenance as machine
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
 TIMEOUT = 1200  # seconds that one cell may take

@@ -17,8 +17,9 @@ import gencaps_lib
 
 
 def modules() -> list[str]:
-    """The names of the library's public modules, without the package's."""
-    return [module.name for module in pkgutil.iter_modules(gencaps_lib.__path__) if not module.name.startswith("_")]
+    """The names of the library's public modules and rooms, without the package's: ``results``, ``results.record``."""
+    found = pkgutil.walk_packages(gencaps_lib.__path__, "gencaps_lib.")
+    return [module.name.removeprefix("gencaps_lib.") for module in found if not module.name.endswith("__main__")]
 
 
 def canonical(module: ModuleType, name: str) -> str | None:
@@ -32,9 +33,10 @@ def canonical(module: ModuleType, name: str) -> str | None:
 
 @cache
 def public() -> dict[str, str]:
-    """The full names of all public classes and functions, by what prose calls them: `fit`, or `training.fit`.
+    """The full names of all public classes and functions, by what prose calls them.
 
-    A bare name that two modules define stands for neither.
+    `fit`, `training.fit`, `loop.fit` and `training.loop.fit` are one. A bare name that two modules define stands for
+    neither.
     """
     found: dict[str, str] = {}
     bare: dict[str, set[str]] = {}
@@ -43,7 +45,7 @@ def public() -> dict[str, str]:
         for name in dir(loaded):
             full = canonical(loaded, name)
             if full and not name.startswith("_"):
-                found[f"{module}.{name}"] = full
+                found[f"{module}.{name}"] = found[f"{module.rpartition('.')[2]}.{name}"] = full
                 bare.setdefault(name, set()).add(full)
     return found | {name: fulls.pop() for name, fulls in bare.items() if len(fulls) == 1}
 
@@ -53,11 +55,11 @@ def used(notebook: Mapping[str, Any]) -> list[str]:
     aliases: dict[str, str] = {}
     found: dict[str, None] = {}
     for node in (node for tree in stamps.trees(notebook) for node in ast.walk(tree)):
-        if isinstance(node, ast.ImportFrom) and node.module == "gencaps_lib":
-            aliases |= {name.asname or name.name: name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gencaps_lib."):
-            names = [f"{node.module.removeprefix('gencaps_lib.')}.{name.name}" for name in node.names]
-            found |= dict.fromkeys(public()[name] for name in names if name in public())
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gencaps_lib":
+            inner = node.module.removeprefix("gencaps_lib").lstrip(".")
+            names = {name.asname or name.name: f"{inner}.{name.name}".lstrip(".") for name in node.names}
+            aliases |= {alias: name for alias, name in names.items() if name in modules()}
+            found |= dict.fromkeys(public()[name] for name in names.values() if name in public())
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
             name = f"{aliases[node.value.id]}.{node.attr}"
             found |= dict.fromkeys([public()[name]] if name in public() else [])

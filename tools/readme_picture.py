@@ -8,9 +8,10 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from gencaps_lib import figures, results
-from gencaps_lib.extras import GALLERY
+from gencaps_lib import results
+from gencaps_lib.book import figures
 from gencaps_lib.files import digest
+from gencaps_lib.results import GALLERY
 
 KEPT = Path(__file__).parent.parent / "_static" / "shift-transfer.png"
 FOLDER, EXPERIMENT, DIGIT = results.PUBLISHED / "quick", "shift-transfer", 4

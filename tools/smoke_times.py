@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import torch
 
 from gencaps_lib.files import write_whole
-from gencaps_lib.machine import device_name
+from gencaps_lib.results import device_name
 
 KEPT = Path(__file__).parent.parent / "chapters" / "smoke-times.json"
 

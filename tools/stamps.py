@@ -18,11 +18,10 @@ from functools import cache
 from typing import Any
 
 from gencaps_lib.bench import STORED
-from gencaps_lib.collection import PUBLISHED
 from gencaps_lib.data import load_digits
 from gencaps_lib.evaluation import image_losses
 from gencaps_lib.experiments import DRAWS, EXPERIMENTS, Experiment
-from gencaps_lib.fingerprints import fingerprint, matches
+from gencaps_lib.results import PUBLISHED, fingerprint, matches
 from gencaps_lib.training import Trainer
 
 NAME = "gencaps"  # of the stamp in a notebook's metadata
@@ -33,6 +32,8 @@ SETTING = re.compile(
     re.MULTILINE,
 )
 
+IMPORT = re.compile(r"^from gencaps_lib\b.*? import (\([^)]*\)|.*)\n?", re.MULTILINE)
+
 
 def code_of(notebook: Mapping[str, Any]) -> list[str]:
     """The sources of the code cells."""
@@ -40,8 +41,13 @@ def code_of(notebook: Mapping[str, Any]) -> list[str]:
 
 
 def computing(notebook: Mapping[str, Any]) -> list[str]:
-    """The sources of the code cells but for the setup cell, which installs the library from the book's address."""
-    return [source for source in code_of(notebook) if not source.startswith("# @title Setup")]
+    """The sources of the code cells, without what computes nothing.
+
+    That is the setup cell, which installs the library from the book's address, and the lines that say where the
+    library's names lie: moving code makes no output stale.
+    """
+    sources = [source for source in code_of(notebook) if not source.startswith("# @title Setup")]
+    return [IMPORT.sub("", source) for source in sources]
 
 
 def trees(notebook: Mapping[str, Any]) -> Iterator[ast.Module]:

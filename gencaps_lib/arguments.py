@@ -1,0 +1,113 @@
+"""What the commands' arguments have in common: their types, their exit statuses, and how they complain."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+FAILURE = 1
+BAD_USE = 2
+INTERRUPTED = 130
+# Bounds of what can be asked for: what is above is a slip, and would take all memory before it fails.
+MOST_STEPS = 10_000_000
+MOST_SEED = 2**32 - 1
+MOST_SEEDS = 1000
+MOST_AT_ONCE = 64
+
+Commands = Any  # what argparse's `add_subparsers` returns; it has no public name
+Command = Callable[[argparse.Namespace, str], int]  # options and the profile's name → the exit status
+
+
+def steps(text: str) -> int:
+    """A number of steps, or of anything that there is at least one of."""
+    return _whole(text, 1, MOST_STEPS)
+
+
+def at_once(text: str) -> int:
+    """A number of runs at once."""
+    return _whole(text, 1, MOST_AT_ONCE)
+
+
+def seed(text: str) -> int:
+    """A seed."""
+    return _whole(text, 0, MOST_SEED)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    # Python reads no number of more than some thousand digits.
+    if not text.isascii() or not text.isdigit() or len(text) > 20 or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number of at least {least} and at most {most}")
+    return int(text)
+
+
+def seeds(text: str) -> list[int]:
+    """The seeds of ``"0-4"``, ``"3"`` or ``"0,2,7-9"``."""
+    found: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.partition("-")
+        first = seed(low)
+        last = _whole(high, first, MOST_SEED) if dash else first
+        if len(found) + last - first >= MOST_SEEDS:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is more than {MOST_SEEDS} seeds")
+        found += range(first, last + 1)
+    return found
+
+
+def folder(text: str) -> str:
+    """The name of a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("a folder has a name, and this one is empty")
+    return text
+
+
+def share(text: str) -> float:
+    """A number above 0, of at most 1."""
+    number = positive_number(text)
+    if number > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share, of at most 1")
+    return number
+
+
+def positive_number(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def usable(device: str) -> str:
+    """A device's name, or a ValueError if it cannot be used here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        cause = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used here ({cause}): try --device cpu") from None
+    return device
+
+
+def complain(error: Exception | str) -> None:
+    """Print an error to stderr, as one line of the command."""
+    print(f"python -m gencaps_lib: {error}", file=sys.stderr)
+
+
+def add_data_and_folder(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add to a command what those that train have in common; `default` is the folder to write to."""
+    add_data(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", type=folder, default=default, help=f"folder to write to (default: {default})"
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add to a command where the digits are, and what it computes on."""
+    parser.add_argument("--data", metavar="DIR", help="folder that holds MNIST's files, or MNIST/raw")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")

@@ -1,0 +1,50 @@
+"""What a training step costs, against the straightforward port and the machine's own limits."""
+
+from gencaps_lib.bench.costs import machine_rates, routing_costs, step_cost
+from gencaps_lib.bench.measuring import (
+    FUSED,
+    LONGEST,
+    MODELS,
+    PLAIN,
+    STORED,
+    Benchmark,
+    Measurement,
+    Setup,
+    candidates,
+    candidates_of,
+    count,
+    measure,
+    port_and_ours,
+    profile,
+    read,
+    run,
+    stored,
+    table,
+)
+from gencaps_lib.bench.naive import Port, mover
+
+__all__ = [
+    "FUSED",
+    "LONGEST",
+    "MODELS",
+    "PLAIN",
+    "STORED",
+    "Benchmark",
+    "Measurement",
+    "Port",
+    "Setup",
+    "candidates",
+    "candidates_of",
+    "count",
+    "machine_rates",
+    "measure",
+    "mover",
+    "port_and_ours",
+    "profile",
+    "read",
+    "routing_costs",
+    "run",
+    "step_cost",
+    "stored",
+    "table",
+]

@@ -1,0 +1,53 @@
+"""The command ``bench``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from gencaps_lib.arguments import Commands, add_data, steps, usable
+from gencaps_lib.bench.measuring import MODELS, Setup, run, table
+from gencaps_lib.data import load_digits
+from gencaps_lib.experiments import named
+from gencaps_lib.results import ResultError
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line's."""
+    parser = commands.add_parser("bench", help="what a training step costs here, and what each change bought")
+    parser.add_argument("--experiment", default="shift-transfer", help="default: shift-transfer")
+    parser.add_argument("--models", nargs="+", default=MODELS, help=f"default: {' '.join(MODELS)}")
+    parser.add_argument("--repeats", type=steps, default=5, help="of each measurement; the median counts (default: 5)")
+    parser.add_argument("--steps", type=steps, default=20, help="in each repeat (default: 20)")
+    parser.add_argument("--out", metavar="FILE.json", type=Path, help="write the numbers there, too")
+    add_data(parser)
+    parser.set_defaults(do=measure)
+
+
+def measure(options: argparse.Namespace, profile: str) -> int:
+    """Measure what the command line's options say, write the file they name, and print the table.
+
+    Raises
+    ------
+    ResultError
+        The file cannot be written; said before anything is measured.
+    """
+    experiment = named(options.experiment).at(profile)
+    usable(options.device)
+    out = options.out
+    if out and (out.is_dir() or not os.access(out.parent, os.W_OK)):
+        raise ResultError(f"cannot write {out}: name a file in a folder that is there, and that you may write to")
+    # Found out once, so that every process takes the same.
+    source = load_digits("train", experiment.source, root=options.data).source
+    numbers = {"threads": torch.get_num_threads(), "steps": options.steps, "repeats": options.repeats}
+    setup = Setup(options.experiment, profile, source, options.data, options.device, **numbers)
+    benchmark = run(setup, options.models)
+    if out:
+        out.write_text(json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n", encoding="utf-8")
+    print(table(benchmark))
+    return 0

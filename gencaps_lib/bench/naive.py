@@ -1,0 +1,121 @@
+"""The straightforward port, which `bench` compares with: images are transformed one by one behind a DataLoader.
+
+It trains on what `training.fit` trains on, and shows what is gained by transforming whole batches where they are used.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from gencaps_lib.data import Digits
+from gencaps_lib.tasks import Batch, Task
+from gencaps_lib.training import Trainer
+from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Shift, Transform
+
+
+def _turn(picture: Image.Image, transform: Transform, degrees: float) -> Image.Image:
+    return picture.rotate(degrees, Image.Resampling.BILINEAR)
+
+
+def _paste(picture: Image.Image, transform: Transform, row: float = 0, column: float = 0) -> Image.Image:
+    canvas = Image.new("F", (transform.side, transform.side))
+    canvas.paste(picture, (transform.margin + round(column), transform.margin + round(row)))
+    return canvas
+
+
+def _turn_and_paste(
+    picture: Image.Image, transform: Transform, degrees: float, row: float, column: float
+) -> Image.Image:
+    return _paste(_turn(picture, transform, degrees), transform, row, column)
+
+
+def _fetch(picture: Image.Image, transform: Transform, linear: Sequence[Sequence[float]]) -> Image.Image:
+    """On the transform's canvas, what a matrix says of where each (column, row) about the centre comes from."""
+    middle = transform.side / 2
+    places = [number for line in linear for number in (*line, middle * (1 - sum(line)))]
+    canvas = _paste(picture, transform)
+    return canvas.transform(canvas.size, Image.Transform.AFFINE, places, Image.Resampling.BILINEAR)
+
+
+def _scale(picture: Image.Image, transform: Transform, octaves: float) -> Image.Image:
+    return _fetch(picture, transform, ((2**-octaves, 0), (0, 2**-octaves)))
+
+
+def _shear(picture: Image.Image, transform: Transform, columns: float) -> Image.Image:
+    return _fetch(picture, transform, ((1, -columns), (0, 1)))
+
+
+_MOVES = {Shift: _paste, Rotation: _turn, RotationAndShift: _turn_and_paste, Scale: _scale, Shear: _shear}
+
+
+def mover(transform: Transform) -> Callable[..., Image.Image]:
+    """What makes a transform with Pillow: a function of a picture, the transform and the numbers of a value.
+
+    Raises
+    ------
+    ValueError
+        The port does not know the transform.
+    """
+    for kind, move in _MOVES.items():
+        if isinstance(transform, kind):
+            return move
+    raise ValueError(
+        f"the straightforward port cannot make a {type(transform).__name__}: add it to gencaps_lib/port.py"
+    )
+
+
+class PortedDigits(Dataset):
+    """Digits as a straightforward port has them: each transformed by Pillow when it is asked for.
+
+    An item is an image (1, 28, 28), its label, the value (dimensions,) of the transform and the target.
+    """
+
+    def __init__(self, digits: Digits, task: Task, seed: int = 0) -> None:
+        self.images, self.labels = (digits.images[:, 0] + 1).cpu().numpy(), digits.labels.tolist()
+        self.move = mover(task.transform)
+        self.task, self.random = task, random.Random(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, Tensor, Tensor]:
+        picture = Image.fromarray(self.images[index])
+        transform, (low, high) = self.task.transform, self.task.seen[self.labels[index]]
+        if isinstance(transform, Shift):
+            value = torch.tensor([self.random.randint(low, high) for _ in range(2)])
+        elif isinstance(transform, Rotation):
+            value = torch.tensor([self.random.uniform(low, high)], dtype=torch.float32)
+        else:
+            ends = (torch.tensor([end], dtype=torch.float32) for end in (low, high))
+            value = transform.draw(*ends, self.generator)[0]
+        return _tensor(picture), self.labels[index], value, _tensor(self.move(picture, transform, *value.tolist()))
+
+
+def _tensor(picture: Image.Image) -> Tensor:
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.float32)
+    return pixels.view(1, picture.height, picture.width) - 1
+
+
+class Port(Trainer):
+    """The straightforward port: batches come from a DataLoader, and each loss is looked at."""
+
+    def __init__(self, model: nn.Module, task: Task, digits: Digits, steps: int, device: str, **options) -> None:
+        super().__init__(model, task, digits.first(1).to(device), steps, **options)
+        data = PortedDigits(digits, task)
+        sampler = RandomSampler(data, replacement=True, num_samples=steps * self.batch)
+        self.batches = iter(DataLoader(data, self.batch, sampler=sampler))
+
+    def draw(self) -> Batch:
+        images, labels, values, target = (part.to(self.device) for part in next(self.batches))
+        return Batch(images, labels, self.task.code(values), target)
+
+    def step(self) -> None:
+        super().step()
+        self.losses[-1].item()

@@ -1,0 +1,1 @@
+"""What only the book needs: figures, claims and their verdicts, the report, explorers."""

@@ -1,0 +1,167 @@
+"""What the book claims beyond the article: the quantity and the bound that decide each, and what the book says of it.
+
+The article's claims are in `verdicts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gencaps_lib.evaluation import generator_error, mean_inside, mean_outside, transfer_ratio
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.results import Result, Runs
+from gencaps_lib.tasks import Task
+
+HOLDS, FAILS, OPEN, UNSEEN = "holds", "does not hold", "undecided", "not visible at this size"
+
+# Of the results of one seed, by model: one number.
+Quantity = Callable[[Mapping[str, Result], Task], float]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that one number of each seed decides.
+
+    Attributes
+    ----------
+    text : the claim
+    experiment : where it is tested
+    models : whose results it needs
+    quantity : what is measured, in words
+    measure : the same as a function of the results of one seed
+    least, most : the bounds between which the claim holds; None where there is none
+    verdict : what the book says; the published results must say the same
+    premise, met : what the claim takes for granted, in words and as a function of the results of one seed, if anything
+    """
+
+    text: str
+    experiment: str
+    models: tuple[str, ...]
+    quantity: str
+    measure: Quantity
+    least: float | None = None
+    most: float | None = None
+    verdict: str = HOLDS
+    premise: str = ""
+    met: Callable[[Mapping[str, Result], Task], bool] | None = None
+
+    @property
+    def rule(self) -> str:
+        """The quantity, its bounds and the premise, in words."""
+        least = "" if self.least is None else f" at least {self.least:g}"
+        most = "" if self.most is None else f" at most {self.most:g}"
+        return f"{self.quantity}:{least}{most}" + (f", provided that {self.premise}" if self.premise else "")
+
+    def values(self, runs: Mapping[str, Runs]) -> list[float | None]:
+        """The quantity for every seed that all of the claim's models have, in order; None where the premise is not met.
+
+        Parameters
+        ----------
+        runs : the experiment's results by model, see `results.published`
+
+        Raises
+        ------
+        ValueError
+            The models have no seed in common, or their results are of different profiles or data.
+        """
+        by_seed = [
+            {result.seed: result for result in runs[model].results} if model in runs else {} for model in self.models
+        ]
+        seeds = sorted(set.intersection(*map(set, by_seed)))
+        if not seeds:
+            raise ValueError(f"{self.experiment}: {', '.join(self.models)} have no seed in common; run the study first")
+        settings = {(results[seed].profile, results[seed].source) for results in by_seed for seed in seeds}
+        if len(settings) > 1:
+            raise ValueError(f"{self.experiment}: results of different profiles or data cannot be compared: {settings}")
+        ((profile, _),) = settings
+        task = EXPERIMENTS[self.experiment].at(profile).task
+        chosen = [dict(zip(self.models, (results[seed] for results in by_seed), strict=True)) for seed in seeds]
+        return [
+            self.measure(results, task) if self.met is None or self.met(results, task) else None for results in chosen
+        ]
+
+    def judge(self, values: Sequence[float | None]) -> str:
+        """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise.
+
+        It is not visible at this size if a seed does not meet its premise.
+        """
+        if None in values:
+            return UNSEEN
+        kept = [
+            (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+            for value in values
+        ]
+        return HOLDS if all(kept) else OPEN if any(kept) else FAILS
+
+
+def _over(score: Callable[[Sequence[float], Task], float], model: str, other: str) -> Quantity:
+    """A score of one model's '4' over that of another's."""
+    return lambda results, task: score(results[model].curves[4], task) / score(results[other].curves[4], task)
+
+
+_COMPOSED, _LONG = "composed-capsules", "continuous-capsules-z32"
+_AT_ONCE = "composed-capsules-at-once"
+
+
+def _extrapolates(text: str, experiment: str, model: str = _COMPOSED, most: float = 1.1, verdict: str = HOLDS) -> Claim:
+    """A claim about every digit that a task holds out; where nothing is held out, about every digit."""
+
+    def measure(results: Mapping[str, Result], task: Task) -> float:
+        asked = task.held_out if len(set(task.seen)) > 1 else task.digits
+        return max(transfer_ratio(results[model].curves[digit], task) for digit in asked)
+
+    quantity = "the worst transfer ratio of a digit in question"
+    return Claim(text, experiment, (model,), quantity, measure, most=most, verdict=verdict)
+
+
+def _found(text: str, experiment: str) -> Claim:
+    """A claim that the learned generators are the true ones."""
+
+    def measure(results: Mapping[str, Result], task: Task) -> float:
+        return max(generator_error(torch.tensor(results[_COMPOSED].learned["generators"]), task.transform.generators()))
+
+    quantity = "distance of G to the true generator over its size, of the worst G"
+    return Claim(text, experiment, (_COMPOSED,), quantity, measure, most=0.05)
+
+
+# What chapter 12 claims beyond the article.
+OWN_CLAIMS: tuple[Claim, ...] = (
+    _extrapolates("A learned generator extrapolates a rotation, for every digit", "rotation-extrapolation"),
+    _found("It is the rotation that is found", "rotation-extrapolation"),
+    _extrapolates("The known matrix does as well", "rotation-extrapolation", "composed-capsules-known"),
+    Claim(
+        "What is learned costs nothing in range, beside the article's capsules with as long a code",
+        "rotation-extrapolation",
+        (_COMPOSED, _LONG),
+        "error of '4' in range over theirs",
+        _over(mean_inside, _COMPOSED, _LONG),
+        most=1,
+    ),
+    _found("The rotation is found from angles within ±20°", "rotation-within-20"),
+    _found("It is found when only the '2' was ever seen rotated", "rotation-one-class"),
+    _extrapolates("A learned generator extrapolates a shift, for every digit", "shift-extrapolation"),
+    _found("It is the shift that is found", "shift-extrapolation"),
+    _found("Scale is found", "scale-extrapolation"),
+    _extrapolates("Scale is drawn as well beyond the sizes seen as within", "scale-extrapolation", verdict=FAILS),
+    _found("Shear is found", "shear-extrapolation"),
+    _extrapolates("Shear is drawn as well beyond the shears seen as within", "shear-extrapolation", verdict=FAILS),
+    _found("Rotation and shift are found at once", "rotation-and-shift"),
+    _extrapolates("A '4' and a '9' that were seen at one angle are drawn at all", "rotation-one-shot", most=1.2),
+    _extrapolates("So are a '2' and a '5'", "rotation-one-shot-2-5", most=1.2),
+    Claim(
+        "Small angles first: the '4' is drawn better than after all angles from the start",
+        "rotation-one-shot",
+        (_COMPOSED, _AT_ONCE),
+        "error of '4' out of range over the other's",
+        _over(mean_outside, _COMPOSED, _AT_ONCE),
+        most=1,
+    ),
+)
+
+
+def by_seed(values: Sequence[float | None]) -> str:
+    """The `values` of a claim in a line: a dash where a seed does not meet the premise."""
+    return ", ".join("–" if value is None else f"{value:.2f}" for value in values)

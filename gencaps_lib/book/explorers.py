@@ -1,0 +1,300 @@
+"""Pictures that answer to the reader: live on a page of the book without a kernel, and as widgets with one.
+
+`shift_explorer`, `rotation_explorer` and `placement_explorer` return an `Explorer`. A notebook shows it as a widget,
+whose questions this process answers. Where ``$GENCAPS_STATIC`` is set (`make chapters` sets it) it is stored as a still
+picture instead, which the page's script brings to life: a stored widget is dead on a page. `sliders` is for front ends
+that show no widgets but ipywidgets' own.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from gencaps_lib.book import figures, scenes
+from gencaps_lib.book.scenes import Pair, Scene
+from gencaps_lib.routing import route_by_address
+
+if TYPE_CHECKING:
+    from ipywidgets import DOMWidget
+
+STATIC = "GENCAPS_STATIC"  # environment variable: store still pictures for pages
+NOTE = (
+    "A still picture. On the book's pages it is live where scripts run and there is a connection: it loads 4 MB of "
+    "ONNX Runtime from cdn.jsdelivr.net. In a notebook, run the cell."
+)
+PLACED = ((1.0, 1.0, 1.0), (4.5, 2.0, 1.0), (3.25, 5.75, 1.0), (6.5, 6.5, 1.0), (8.0, 3.0, 0.5))
+PLACEMENT_NOTE = "A still picture. On the book's pages it is live where scripts run. In a notebook, run the cell."
+_CODE = Path(__file__).parent / "explorer" / "static"
+
+
+def shift_explorer(
+    digit: int = 4, sample: int = 0, row: int = 6, column: int = 6, scene: Scene | None = None
+) -> Explorer:
+    """A digit and its shift, what small digit capsules and an autoencoder draw of it, and where the capsules write.
+
+    The reader chooses the digit, drags its shift, changes one latent and picks a capsule out.
+
+    Parameters
+    ----------
+    digit, sample, row, column : what is shown first, as in `Scene.ask`
+    scene : by default the one that is shipped with the library, which is also the one that pages show
+
+    Raises
+    ------
+    ValueError
+        As `Scene.ask`.
+    SceneError
+        As `scenes.load`.
+    """
+    scene = scenes.load() if scene is None else scene
+    return _of_scene("shift", scene, digit=digit, sample=sample, row=row, column=column)
+
+
+def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: Scene | None = None) -> Explorer:
+    """A digit and its angle, what small composed capsules and an autoencoder draw of it, and where the capsules write.
+
+    The reader chooses the digit, turns it, changes one latent and picks a capsule out.
+
+    Parameters
+    ----------
+    digit, sample, angle : what is shown first, as in `Scene.ask`
+    scene : by default the one that is shipped with the library, which is also the one that pages show
+
+    Raises
+    ------
+    ValueError
+        As `Scene.ask`.
+    SceneError
+        As `scenes.load`.
+    """
+    scene = scenes.load("rotation-extrapolation") if scene is None else scene
+    return _of_scene("rotation", scene, digit=digit, sample=sample, angle=angle)
+
+
+def _of_scene(view: str, scene: Scene, **start: int) -> Explorer:
+    shown = picture(scene, **start)
+    # Whole numbers of any kind, NumPy's too, are told to a page as plain ones.
+    told = {name: int(value) for name, value in start.items()}
+    return Explorer({"view": view, "scene": scene.experiment.name, "start": told}, shown, NOTE, scene)
+
+
+def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int = 11) -> Explorer:
+    """Capsules that the reader places on a map, and what they write there, see `routing.route_by_address`.
+
+    Parameters
+    ----------
+    capsules : (row, column, activation) of each at first, in index space; activations in [0, 1]
+    size : side of the map, in cells
+
+    Raises
+    ------
+    ValueError
+        No capsules, a capsule that is not three numbers, a place that is not finite, or an activation out of [0, 1].
+    """
+    placed = [tuple(map(float, capsule)) for capsule in capsules]
+    if not placed or any(len(capsule) != 3 for capsule in placed):
+        raise ValueError(f"capsules must be (row, column, activation) each, and at least one; got {capsules!r}")
+    if any(not (math.isfinite(row + column) and 0 <= active <= 1) for row, column, active in placed):
+        raise ValueError(f"capsules lie at finite places and have activations from 0 to 1; got {capsules!r}")
+    settings = {"view": "placement", "size": int(size), "capsules": placed}
+    shown = _placement_picture(torch.tensor(placed, dtype=torch.float32), size)
+    return Explorer(settings, shown, PLACEMENT_NOTE)
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A live picture: a widget in a notebook, and with ``$GENCAPS_STATIC`` what a page of the book is made from.
+
+    Attributes
+    ----------
+    settings : what the script is told: the view, and what it shows first
+    picture : the still
+    note : said under the still
+    scene : whose decoders answer the widget's questions, if it asks any
+    """
+
+    settings: Mapping[str, object]
+    picture: figures.Picture
+    note: str
+    scene: Scene | None = None
+
+    def still(self) -> str:
+        """The still picture as HTML, in the element that a page's script brings to life."""
+        settings = html.escape(json.dumps(self.settings))
+        return (
+            f'<div class="gencaps-explorer" data-settings="{settings}">{self.picture.image()}'
+            f'<p class="gencaps-note" role="status">{self.note}</p></div>'
+        )
+
+    def widget(self) -> DOMWidget:
+        """The live picture as a Jupyter widget.
+
+        Raises
+        ------
+        ImportError
+            anywidget is missing or broken; a notebook then shows the still picture, with a warning.
+        """
+        told = dict(self.settings)
+        if self.scene is not None:
+            told.update(self.scene.plain(), inputs=Pair.inputs, outputs=Pair.outputs)
+        made = _widget_class()(settings=told)
+        if self.scene is not None:
+            made.on_msg(partial(_answer, self.scene))
+        return made
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> object:
+        if os.environ.get(STATIC):
+            return {"text/html": self.still(), "text/plain": self.picture.alt}
+        try:
+            live = self.widget()
+        except ImportError as error:
+            warnings.warn(f"{error}. This is a still picture.")
+            return self.picture._repr_mimebundle_()
+        return live._repr_mimebundle_(include=include, exclude=exclude)
+
+
+def _needed(package: str) -> ModuleType:
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError:
+        raise ImportError(f"a live explorer needs {package}: pip install {package}") from None
+    except Exception as error:  # whatever a package that does not fit the others fails with
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImportError(f"a live explorer needs {package}, which cannot be imported here ({reason})") from None
+
+
+@cache
+def _widget_class() -> type:
+    """The widget: the page's script, as a module."""
+    anywidget, traitlets = _needed("anywidget"), _needed("traitlets")
+    code = (_CODE / "explorer.js").read_text(encoding="utf-8")
+    members = {
+        "_esm": f"{code}\nexport default {{ render: gencapsExplorer.render }};\n",
+        "_css": (_CODE / "explorer.css").read_text(encoding="utf-8"),
+        "settings": traitlets.Dict().tag(sync=True),
+    }
+    return type("ExplorerWidget", (anywidget.AnyWidget,), members)
+
+
+def _answer(scene: Scene, widget: DOMWidget, message: Mapping[str, object], buffers: Sequence[memoryview]) -> None:
+    """Answer a widget's question: the pair's inputs as buffers of float32, and its outputs likewise."""
+    try:
+        floats = [torch.tensor(np.frombuffer(buffer, np.float32)) for buffer in buffers]
+        answer = scene.answer({name: each[None] for name, each in zip(Pair.inputs, floats, strict=True)})
+    except (ValueError, RuntimeError) as error:
+        widget.send({"id": message["id"], "error": str(error)})
+        return
+    widget.send({"id": message["id"]}, [answer[name].contiguous().numpy().tobytes() for name in Pair.outputs])
+
+
+def sliders(scene: Scene | None = None) -> DOMWidget:
+    """The controls of `shift_explorer` or `rotation_explorer` as ipywidgets; Python draws the picture of each setting.
+
+    Parameters
+    ----------
+    scene : by default the shifts'; for rotations, ``scenes.load("rotation-extrapolation")``
+
+    Raises
+    ------
+    ImportError
+        ipywidgets is missing or broken.
+    SceneError
+        As `scenes.load`.
+    """
+    controls, display = _needed("ipywidgets"), _needed("IPython.display").display
+    scene = scenes.load() if scene is None else scene
+    latents = len(scene.spread["capsules"])
+
+    def whole(name: str, low: int, high: int, value: int = 0) -> DOMWidget:
+        return controls.IntSlider(value, low, high, description=name, continuous_update=False)
+
+    def show(**asked: object) -> None:
+        display(picture(scene, **asked))
+
+    capsules = [("all", None), *((str(index + 1), index) for index in range(scene.count))]
+    return controls.interactive(
+        show,
+        digit=whole("digit", 0, 9, 4),
+        sample=whole("sample", 0, scene.samples - 1),
+        **{axis: whole(axis, low, high, 3 * high // 4) for axis, (low, high) in scene.axes.items()},
+        latent=whole("latent", 0, latents - 1, scene.parents),
+        deviation=controls.FloatSlider(0, min=-3, max=3, description="change (SD)", continuous_update=False),
+        capsule=controls.Dropdown(options=capsules, description="left out"),
+    )
+
+
+@figures.own_style()
+def picture(
+    scene: Scene,
+    digit: int = 4,
+    sample: int = 0,
+    latent: int = 0,
+    deviation: float = 0.0,
+    capsule: int | None = None,
+    **place: int,
+) -> figures.Picture:
+    """What is asked for, where the capsules write, what they draw and what the autoencoder draws.
+
+    Takes the arguments of `Scene.ask`, and raises what it raises.
+    """
+    answer = scene.answer(scene.ask(digit, sample, latent, deviation, capsule, **place))
+    target = scene.target(digit, sample, **place)
+    drawn = {name: answer[name][0, 0] for name in ("image", "autoencoder_image")}
+    errors = {name: (image - target).square().mean().item() for name, image in drawn.items()}
+    strengths = answer["strengths"][0]
+    figure = Figure(figsize=(figures.WIDTH, 2.1), layout="constrained")
+    asked, dots, capsules, autoencoder = figure.subplots(ncols=4)
+    figures.show_pixels(asked, target, "asked for")
+    areas = 2 + 30 * (strengths / strengths.max()).numpy()
+    figures.show_addresses(dots, answer["addresses"][0], areas, scene.capsules.size)
+    dots.set(xticks=[], yticks=[])
+    dots.set_title("addresses", fontsize=10)
+    figures.show_pixels(capsules, drawn["image"], f"capsules: {errors['image']:.3f}")
+    figures.show_pixels(autoencoder, drawn["autoencoder_image"], f"autoencoder: {errors['autoencoder_image']:.3f}")
+    low, high = scene.task.seen[digit]
+    places = [place.get(axis, 0) for axis in scene.axes]
+    seen = "" if all(low <= value <= high for value in places) else "not "
+    signed = [figures.signed(value) for value in places]
+    if len(places) == 2:
+        moved = f"shifted by {signed[0]} pixels down and {signed[1]} to the right, a shift"
+    else:
+        moved = f"turned by {signed[0]} degrees, an angle"
+    centre_row, centre_column = answer["addresses"][0].mean(0).tolist()
+    alt = (
+        f"A handwritten {digit}, {moved} that was {seen}in its training range of {low:g} to {high:g}. From left to "
+        f"right: what is asked for; the addresses of {len(strengths)} capsules, around row {centre_row:.1f}, column "
+        f"{centre_column:.1f} of the map; what the capsules draw, mean squared error {errors['image']:.3f}; what an "
+        f"autoencoder of the same size draws, mean squared error {errors['autoencoder_image']:.3f}."
+    )
+    return figures.Picture(figure, alt)
+
+
+def _placement_picture(placed: torch.Tensor, size: int) -> figures.Picture:
+    """Capsules (N, 3) as row, column and activation, and the map that they write."""
+    addresses, activations = placed[None, :, :2], placed[None, :, 2:]
+    written = route_by_address(addresses, activations, size)[0, 0]
+    where = "; ".join(f"row {row:g}, column {column:g}" for row, column, _ in placed.tolist())
+    return figures.addresses_and_maps(
+        addresses[0],
+        activations[0, :, 0],
+        written,
+        None,
+        (f"{len(placed)} capsules and the cells of a map", "what they write"),
+        alt=f"Left: {len(placed)} capsules on a map of {size} by {size} cells, at {where}. Right: what they write, "
+        f"{written.sum():.2f} in all: each fills the cells within one cell of its address.",
+    )

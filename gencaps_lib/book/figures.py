@@ -1,0 +1,763 @@
+"""Every picture of the book. Each function returns a `Picture`: a figure and the alt text that says what it shows.
+
+Pictures are drawn on white, in colours that colour-blind readers can tell apart (Okabe and Ito, 2008), and say
+in their own text which data and run they come from.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import chain, count, zip_longest
+
+import matplotlib.style
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
+from torch import Tensor, nn
+
+from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
+from gencaps_lib.data import Digits
+from gencaps_lib.evaluation import Curve, held_out_ratio, mean_inside, mean_outside, transfer_ratio
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.results import GALLERY, IMAGES, ResultError, Runs, beside, read, result_path
+from gencaps_lib.tasks import Task
+
+WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales the picture down
+DOTS_PER_INCH = 160
+STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+
+
+def own_style() -> AbstractContextManager[None]:
+    """The book's style on matplotlib's defaults, whatever style the host has set; a decorator, too."""
+    return matplotlib.style.context(["default", STYLE])
+
+
+# Colour and line of each model, the same in every picture.
+LOOK = {
+    "autoencoder": ("#D55E00", "-"),
+    "autoencoder-matched": ("#E69F00", "--"),
+    "adversarial-autoencoder": ("#CC79A7", "--"),
+    "continuous-capsules": ("#0072B2", "-"),
+    "digit-capsules": ("#009E73", "-."),
+    "learned-addresses": ("#CC79A7", ":"),
+    "learned-addresses-pretrained": ("#CC79A7", "-"),
+    "composed-capsules-map": ("#000000", ":"),
+    "composed-capsules": ("#000000", "-"),
+    "composed-capsules-known": ("#000000", "--"),
+    "composed-capsules-oriented": ("#56B4E9", "-"),
+    "autoencoder-warp": ("#D55E00", "--"),
+    "coordinate-decoder": ("#009E73", "-"),
+    "spatial-broadcast": ("#E69F00", "-"),
+    "capsnet": ("#0072B2", "-"),
+    "plain-classifier": ("#D55E00", "--"),
+}
+LOOK_OF_OTHERS = ("#CC79A7", "-")
+# Models that differ in the length of their code (…-z10) or in their precision share their architecture's colour.
+VARIANT_LINES = {"z10": ":", "z20": "--", "z32": "-.", "z128": "-", "tf32": "--", "bf16": ":"}
+BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
+LINE_LOOKS = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"), ("#E69F00", "-"))
+OTHER_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#000000", "#56B4E9")
+RANGE_COLOUR = "#56B4E9"
+
+
+def look(name: str) -> tuple[str, str]:
+    """Colour and line of a model."""
+    architecture, _, variant = name.rpartition("-")
+    if variant in VARIANT_LINES:
+        return LOOK.get(architecture, LOOK_OF_OTHERS)[0], VARIANT_LINES[variant]
+    return LOOK.get(name, LOOK_OF_OTHERS)
+
+
+def different(wanted: Iterable[tuple | None]) -> list[tuple]:
+    """Looks of the lines of a picture, no two alike: those that are wanted, and others where one is None or taken."""
+    wanted = list(wanted)
+    owners = {each: place for place, each in reversed(list(enumerate(wanted)))}  # the first that wants it
+    styles = chain(("-", "--", "-.", ":"), ((0, (length, 1, 1, 1)) for length in count(3)))
+    free = ((colour, style) for style in styles for colour in OTHER_COLOURS if (colour, style) not in owners)
+    return [each if each and owners[each] == place else next(free) for place, each in enumerate(wanted)]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its alt text. Notebooks and the book show it as an image that carries the text."""
+
+    figure: Figure
+    alt: str
+
+    def png(self) -> bytes:
+        """The picture as a PNG file."""
+        drawn, small = io.BytesIO(), io.BytesIO()
+        with own_style():
+            self.figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, facecolor="white", bbox_inches="tight")
+        # A palette makes the file, and with it the page, about a third of the size.
+        palette = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        palette.save(small, format="png", optimize=True)
+        return small.getvalue()
+
+    def image(self) -> str:
+        """The picture as an HTML element that carries the alt text."""
+        content = base64.b64encode(self.png()).decode()
+        return (
+            f'<img class="gencaps-picture" alt="{html.escape(self.alt)}" '
+            f'style="max-width:100%;height:auto;background:#fff" width="{round(self.figure.get_figwidth() * 100)}" '
+            f'src="data:image/png;base64,{content}">'
+        )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # An <img> of its own: the book's builder takes no alt text from an image output.
+        return {"text/html": self.image(), "text/plain": self.alt}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table of computed values, shown as HTML in notebooks and as plain text elsewhere.
+
+    Attributes
+    ----------
+    header : names of the columns
+    rows : cells, as text or numbers; floats are shown as they are formatted by the caller
+    caption : a line above it
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    caption: str = ""
+
+    def _repr_html_(self) -> str:
+        def line(cells: Sequence[object], tag: str) -> str:
+            scope = ' scope="col"' if tag == "th" else ""
+            # A line may not break between the two numbers of a change.
+            texts = [html.escape(str(cell)).replace(" → ", "&nbsp;→&nbsp;") for cell in cells]
+            return "<tr>" + "".join(f"<{tag}{scope}>{text}</{tag}>" for text in texts) + "</tr>"
+
+        body = "".join(line(row, "td") for row in self.rows)
+        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        return (
+            '<div class="gencaps-table" style="overflow-x:auto"><table class="table">'
+            f"{caption}<thead>{line(self.header, 'th')}</thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def __repr__(self) -> str:
+        lines = [self.header, *self.rows]
+        widths = [max(len(str(line[column])) for line in lines) for column in range(len(self.header))]
+        text = ["  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        return "\n".join([self.caption, *text] if self.caption else text)
+
+
+def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
+    """Losses of the held-out digits in and out of their range, transfer ratios and held-out ratios, a row per model.
+
+    Parameters
+    ----------
+    curves : model name → its loss curves
+    task : the task they were measured on
+    source : data, profile, steps and seed
+    """
+    first, second = task.held_out
+
+    def row(name: str, curve: Curve) -> list[str]:
+        ratios = held_out_ratio(curve, task)
+        far = [ratio for point, ratio in zip(task.grid, ratios, strict=True) if task.is_outside(point)]
+        return [
+            name,
+            f"{mean_inside(curve[first], task):.4f}",
+            f"{mean_outside(curve[first], task):.4f}",
+            f"{transfer_ratio(curve[first], task):.2f}",
+            f"{transfer_ratio(curve[second], task):.2f}",
+            f"{sum(far) / len(far):.2f}",
+        ]
+
+    return Table(
+        ["model", f"'{first}' in", f"'{first}' out", f"ratio '{first}'", f"ratio '{second}'", "held-out ratio, out"],
+        [row(name, curve) for name, curve in curves.items()],
+        caption=f"Mean squared error and transfer ratios; {task.scored} ({source})",
+    )
+
+
+VERDICTS = {True: "holds here", False: "does not hold here", None: "not visible at this size"}
+
+
+def claims_table(
+    claims: Sequence[tuple[str, str, bool | None]], source: str, whose: str = "Claims of the article"
+) -> Table:
+    """What is claimed, what was measured, and whether the claim holds here by the rule in its own words.
+
+    Parameters
+    ----------
+    claims : (claim with its rule, measured, whether the rule is met) for each; None where the run cannot decide it
+    source : data, profile, steps and seed
+    whose : claims, in words
+    """
+    return Table(
+        ["claim and rule", "measured", "verdict"],
+        [[claim, measured, VERDICTS[met]] for claim, measured, met in claims],
+        caption=f"{whose} ({source})",
+    )
+
+
+def verdicts(
+    found: Mapping[str, Mapping[str, Mapping[str, Runs]]],
+    about: str = "Claims of the article",
+    wanted: Callable[[Mapping[str, Decision]], bool] = bool,
+) -> Table:
+    """What each protocol says of the article's claims, by the rules of the library's module `verdicts`.
+
+    Parameters
+    ----------
+    found : the results that judge, see `results.fresh`
+    about : the claims, in words
+    wanted : of a claim's decisions by protocol, whether to show it; by default if there is any
+    """
+    decided = [(claim, decide(claim, found)) for claim in CLAIMS]
+    return Table(
+        ["experiment", "claim", "rule", *found, "verdict"],
+        [
+            [
+                claim.experiment,
+                claim.text,
+                claim.rule,
+                *(str(decisions.get(profile, "not run")) for profile in found),
+                list(decisions.values())[-1].verdict,
+            ]
+            for claim, decisions in decided
+            if decisions and wanted(decisions)
+        ],
+        caption=f"{about} (MNIST; rules of {WRITTEN}; the longest protocol that has the runs decides)",
+    )
+
+
+def keep(name: str, shown: object) -> None:
+    """Store a picture or a text in the notebook under a name, unseen, for the book's other pages to show.
+
+    The book's builder calls this gluing; its own function for it would be one more thing to install in Colab.
+    """
+    from IPython.core.formatters import format_display_data
+    from IPython.display import display
+
+    bundle, metadata = format_display_data(shown)
+    prefix = "application/papermill.record/"
+    display(
+        {prefix + kind: content for kind, content in bundle.items()},
+        raw=True,
+        metadata={**metadata, "scrapbook": {"name": name, "mime_prefix": prefix}},
+    )
+
+
+def signed(point: float) -> str:
+    """A point of a grid with its sign, as axes and alt texts show it: -4, 0, +2.5."""
+    return f"{point:+g}" if point else "0"
+
+
+def _figure(height: float) -> Figure:
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def show_pixels(axes: Axes, image: Tensor, title: str = "") -> None:
+    """Draw one image (H, W) in [-1, 1] on axes, ink in black, with a thin frame."""
+    axes.imshow(image.detach().cpu().numpy(), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.5, color="#999999")
+    if title:
+        axes.set_title(title, fontsize=10)
+
+
+@own_style()
+def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
+    """Images (n, 1, H, W) side by side, each under its own title."""
+    figure = _figure(height=WIDTH / len(images) + 0.5)
+    for axes, image, text in zip(
+        np.ravel(figure.subplots(ncols=len(images), squeeze=False)), images[:, 0], titles, strict=True
+    ):
+        show_pixels(axes, image, text)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, alt)
+
+
+def _sheet(axes: Axes, rows: Sequence[Sequence[Tensor]]) -> tuple[int, int]:
+    """Draw rows of images (side, side) on one sheet; returns the distance between images and the gap, in pixels."""
+    side = len(rows[0][0])
+    gap = max(2, side // 20)
+    pitch = side + gap
+    sheet = torch.full((len(rows) * pitch, len(rows[0]) * pitch), -0.8)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            sheet[row * pitch : row * pitch + side, column * pitch : column * pitch + side] = image.cpu()
+    show_pixels(axes, sheet)
+    axes.tick_params(length=0)
+    return pitch, gap
+
+
+def _ticks(setter: Callable, pitch: int, gap: int, labels: Sequence[str], **options) -> None:
+    """Label the middle of each image of a sheet, along one axis."""
+    setter([place * pitch + (pitch - gap) / 2 for place in range(len(labels))], labels, **options)
+
+
+@own_style()
+def image_table(
+    images: Tensor,
+    row_titles: Sequence[str],
+    column_titles: Sequence[str],
+    title: str,
+    y_label: str,
+    x_label: str,
+    alt: str,
+) -> Picture:
+    """Images (R, C, H, W) in [-1, 1] in rows and columns, each with its title."""
+    figure = _figure(height=WIDTH * len(images) / len(images[0]) + 1.0)
+    axes = figure.subplots()
+    pitch, gap = _sheet(axes, list(images))
+    _ticks(axes.set_yticks, pitch, gap, row_titles, fontsize=10)
+    _ticks(axes.set_xticks, pitch, gap, column_titles, fontsize=10)
+    axes.set_ylabel(y_label, fontsize=10)
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_title(title, fontsize=11)
+    return Picture(figure, alt)
+
+
+def _frame(axes: Axes, left: float, top: float, width: float, height: float, gap: int) -> None:
+    """Frame what lies in the training range, in the middle of the gaps."""
+    corner = (left - gap / 2, top - gap / 2)
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#0072B2", lw=2, clip_on=False))
+
+
+@torch.no_grad()
+@own_style()
+def side_by_side(
+    models: Mapping[str, nn.Module], task: Task, digit: Digits, points: Sequence[float], title: str, source: str
+) -> Picture:
+    """One test digit over the grid: the target in the first row, and below it what each model draws.
+
+    Parameters
+    ----------
+    models : name → model, a row for each
+    task : transforms the digit
+    digit : the digit, a set of one
+    points : grid points, one for each column; those inside the held-out digits' training range are framed
+    title : what the picture shows
+    source : data, profile, steps and seed
+    """
+    values = task.transform.along_grid(torch.tensor(points, dtype=torch.float32, device=digit.images.device))
+    images = digit.images.expand(len(points), -1, -1, -1)
+    target = task.target(images, values)[:, 0]
+    drawn = {name: model(images, task.code(values))[:, 0] for name, model in models.items()}
+    figure = _figure(height=WIDTH * (1 + len(models)) / (len(points) + 1.5) + 1.1)
+    axes = figure.subplots()
+    pitch, gap = _sheet(axes, [target, *drawn.values()])
+    names = ["target", *(name.replace("-", "\n") for name in models)]
+    _ticks(axes.set_yticks, pitch, gap, names, fontsize=10)
+    _ticks(axes.set_xticks, pitch, gap, [signed(point) for point in points], fontsize=10)
+    inside = [column for column, point in enumerate(points) if task.is_inside(point)]
+    if inside:
+        _frame(axes, inside[0] * pitch, 0, len(inside) * pitch, (1 + len(models)) * pitch, gap)
+    label = int(digit.labels[0])
+    shown = ", ".join(signed(point) for point in points)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(f"{task.transform.axis_label}; blue frame: where '{label}' was seen\n{source}", fontsize=9)
+    losses = {name: (pictures - target).square().mean((1, 2)).tolist() for name, pictures in drawn.items()}
+    errors = "; ".join(f"{name} " + ", ".join(f"{loss:.3f}" for loss in values) for name, values in losses.items())
+    alt = (
+        f"{title}. A handwritten {label} at {task.transform.axis_label} {shown}: "
+        f"the target in the first row, then what {', '.join(models)} draw. Framed: "
+        f"{', '.join(signed(points[column]) for column in inside) or 'none'}, where it was seen in training. "
+        f"Mean squared errors from left to right: {errors}."
+    )
+    return Picture(figure, alt)
+
+
+@torch.no_grad()
+@own_style()
+def reconstructions(
+    model: nn.Module, task: Task, digits: Digits, points: Sequence[float], title: str, source: str
+) -> Picture:
+    """Targets and reconstructions, as in the article's figures A1 and A2: a row per grid point.
+
+    Parameters
+    ----------
+    model : with ``encode`` and ``decode``
+    task : transforms the digits
+    digits : the test digits to show, a pair of columns (target, reconstruction) for each
+    points : grid points, one for each row; those inside the held-out digits' training range are framed
+    title : what the picture shows
+    source : data, profile, steps and seed
+    """
+    latents = model.encode(digits.images)
+    device = digits.images.device
+    values = task.transform.along_grid(torch.tensor(points, dtype=torch.float32, device=device))
+    rows = []
+    for value in values:
+        value = value.expand(len(digits), -1)
+        target = task.target(digits.images, value)
+        rows.append(torch.stack([target, model.decode(latents, task.code(value))], 1).flatten(0, 1)[:, 0])
+    columns = 2 * len(digits)
+    figure = _figure(height=WIDTH * len(rows) / columns + 0.9)
+    axes = figure.subplots()
+    pitch, gap = _sheet(axes, rows)
+    _ticks(axes.set_yticks, pitch, gap, [signed(point) for point in points], fontsize=10)
+    axes.set_ylabel(task.transform.axis_label, fontsize=10)
+    upright = 0 if columns <= 8 else 90
+    _ticks(axes.set_xticks, pitch, gap, ["target", "drawn"] * len(digits), fontsize=9, rotation=upright)
+    axes.xaxis.tick_top()
+    inside = [row for row, point in enumerate(points) if task.is_inside(point)]
+    held = "/".join(str(digit) for digit in task.held_out)
+    if inside:
+        _frame(axes, 0, inside[0] * pitch, columns * pitch, len(inside) * pitch, gap)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(f"blue frame: what {held} were trained on\n{source}", fontsize=9)
+    shown = ", ".join(str(int(label)) for label in digits.labels)
+    alt = (
+        f"{title}. {len(rows)} rows, one for each {task.transform.axis_label}, from {signed(points[0])} to "
+        f"{signed(points[-1])}; columns alternate the target and what the model drew, for test digits {shown}. "
+        f"Rows {', '.join(signed(points[row]) for row in inside) or 'none'} lie in the training range of {held}. "
+        f"Mean squared error by row: "
+        + ", ".join(
+            f"{signed(point)}: {(images[1::2] - images[::2]).square().mean():.3f}"
+            for point, images in zip(points, rows, strict=True)
+        )
+        + "."
+    )
+    return Picture(figure, alt)
+
+
+@own_style()
+def gallery(
+    folder: str | os.PathLike, experiment: str, models: Sequence[str], seed: int, digit: int, title: str
+) -> Picture:
+    """What trained models drew of a digit, from the pictures kept beside their results.
+
+    Parameters
+    ----------
+    folder : of results
+    experiment, models, seed : whose results; of the same profile
+    digit : one of those held out, of which the first test image is shown
+    title : of the figure
+
+    Raises
+    ------
+    ResultError
+        A result or its pictures cannot be read.
+    """
+    paths = [result_path(folder, experiment, model, seed) for model in models]
+    first = read(paths[0])
+    task = EXPERIMENTS[experiment].at(first.profile).task
+    column = IMAGES * task.held_out.index(digit)
+    try:
+        stored = [np.load(beside(path, GALLERY)) for path in paths]
+    except OSError as error:
+        raise ResultError(f"cannot read {error.filename} ({error.strerror}): publish the runs again") from None
+    rows = [stored[0]["target"][:, column], *(each["drawn"][:, column] for each in stored)]
+    images = torch.from_numpy(np.stack(rows)) / 127.5 - 1  # (1 + models,P,side,side)
+    points = [signed(point) for point in task.some_points()]
+    low, high = task.inside
+    return image_table(
+        images,
+        ["asked for", *(name.replace("-", "\n") for name in models)],
+        points,
+        title,
+        "",
+        f"{task.transform.axis_label}; in range: {low:+g} to {high:+g}\n{first.label}",
+        f"A handwritten {digit} at {', '.join(points)} {task.transform.unit}: what was asked for, and what "
+        f"{', '.join(models)} drew.",
+    )
+
+
+def loss_curves(
+    curves: Mapping[str, Curve],
+    task: Task,
+    digit: int,
+    source: str,
+    bounds: Mapping[str, Curve] | None = None,
+    title: str = "",
+    spread: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+) -> Picture:
+    """Loss against the grid for one digit, a line per model, as in the article's figure A3.
+
+    Parameters
+    ----------
+    curves : model name → its loss curves
+    task : the task they were measured on
+    digit : whose curve
+    source : data, profile, steps and seed
+    bounds : name → curves of reference lines, such as the blank image
+    title : by default, the digit's
+    spread : model name → the least and the most loss of `digit` at each point, between which is shaded
+    """
+    figure = _figure(height=4.2)
+    axes = figure.subplots()
+    low, high = task.seen[digit]
+    slim = 0 if high > low else (task.grid[-1] - task.grid[0]) / 200  # a range of one value must be seen, too
+    points = [point for point in task.grid if not task.transform.is_peak(point)]
+
+    def without_peaks(losses: Sequence[float]) -> list[float]:
+        return [loss for point, loss in zip(task.grid, losses, strict=True) if not task.transform.is_peak(point)]
+
+    axes.axvspan(low - slim, high + slim, color=RANGE_COLOUR, alpha=0.18, lw=0, label=f"seen by '{digit}' in training")
+    bounds = bounds or {}
+    greys = (grey for grey, _ in zip_longest(BOUND_LOOKS[: len(bounds)], bounds))
+    looks = different([*map(look, curves), *greys])
+    colours = {name: colour for name, (colour, _) in zip(curves, looks, strict=False)}  # looks of bounds are the last
+    for (name, curve), (colour, line) in zip(curves.items(), looks, strict=False):
+        axes.plot(
+            points, without_peaks(curve[digit]), color=colour, linestyle=line, marker="o", markersize=3, label=name
+        )
+    for name, (least, most) in (spread or {}).items():
+        axes.fill_between(points, without_peaks(least), without_peaks(most), color=colours[name], alpha=0.25, lw=0)
+    for (name, curve), (colour, line) in zip(bounds.items(), looks[len(curves) :], strict=True):
+        axes.plot(points, without_peaks(curve[digit]), color=colour, linestyle=line, label=name)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(task.transform.axis_label)
+    axes.set_ylabel("mean squared error")
+    title = title or f"Loss of '{digit}'"
+    axes.set_title(title, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
+    alt = (
+        f"{title}: mean squared error against {task.transform.axis_label}, from {task.grid[0]:g} to {task.grid[-1]:g}; "
+        f"'{digit}' was trained on {low:g} to {high:g}. Mean inside that range and outside it: "
+        + "; ".join(
+            f"{name} {mean_inside(curve[digit], task):.3f} and {mean_outside(curve[digit], task):.3f}"
+            for name, curve in (*curves.items(), *bounds.items())
+        )
+        + "."
+    )
+    return Picture(figure, alt)
+
+
+def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curve] | None = None) -> Picture:
+    """`loss_curves` of several seeds: their mean, a line per model, and shaded from the least of them to the most.
+
+    Parameters
+    ----------
+    runs : model name → its seeds, all of one experiment, see `results.published`
+    digit : whose curve
+    bounds : as in `loss_curves`
+
+    Raises
+    ------
+    ValueError
+        No runs.
+    """
+    if not runs:
+        raise ValueError("there are no runs to draw")
+    task = next(iter(runs.values())).task
+    labels = dict.fromkeys(each.label for each in runs.values())
+    return loss_curves(
+        {name: {digit: each.curve(digit)} for name, each in runs.items()},
+        task,
+        digit,
+        "; ".join(labels),
+        bounds,
+        title=f"Loss of '{digit}', {task.name}: mean of the seeds, shaded from the least to the most",
+        spread={name: each.spread(digit) for name, each in runs.items()},
+    )
+
+
+def _log_scale(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers at 1, 2, 5, 10, …"""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+@own_style()
+def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25, stride: int = 1) -> Picture:
+    """Training loss against steps, a running mean over `window` entries, a line per model.
+
+    Each entry is the mean loss of `stride` steps, see `Result.stride`.
+
+    Raises
+    ------
+    ValueError
+        A model has no losses.
+    """
+    figure = _figure(height=3.4)
+    axes = figure.subplots()
+    ends = []
+    for (name, history), (colour, line) in zip(losses.items(), different(map(look, losses)), strict=True):
+        if len(history) == 0:
+            raise ValueError(f"{name} has no losses to draw")
+        width = min(window, len(history))
+        smooth = np.convolve(history, np.ones(width) / width, mode="valid")
+        steps = stride * (np.arange(len(smooth)) + width)
+        axes.plot(steps, smooth, color=colour, linestyle=line, label=name)
+        ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
+    _log_scale(axes)
+    axes.set_xlabel("step")
+    axes.set_ylabel(f"training loss\n(mean of {window * stride} steps)")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
+    return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
+
+
+def show_addresses(axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, colours: object = "#D55E00") -> None:
+    """Draw capsules on axes: dots of these areas at their addresses (N, 2) in index space, over a map's cells."""
+    cells = np.arange(size)
+    rows, columns = addresses.detach().cpu().numpy().T
+    axes.scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB")
+    axes.scatter(columns, rows, s=areas, c=colours, cmap=None if isinstance(colours, str) else "cividis")
+    axes.set(xlim=(-1.6, size + 0.6), ylim=(size + 0.6, -1.6), aspect="equal")
+
+
+@own_style()
+def constellations(
+    addresses: Tensor, strengths: Tensor, images: Tensor, size: int, titles: Sequence[str], alt: str, title: str = ""
+) -> Picture:
+    """Where capsules write, frame by frame, above the images that are painted.
+
+    Parameters
+    ----------
+    addresses : (T, N, 2) in index space
+    strengths : (T, N), at least 0; a dot's area grows with it, on one scale for all frames
+    images : (T, H, W) in [-1, 1]
+    size : side of the map, in cells
+    titles : of the frames
+    alt : the alt text
+    title : of the whole
+
+    A capsule keeps its colour: it goes by its row in the middle frame.
+    """
+    figure = _figure(height=2 * WIDTH / len(images) + 0.7)
+    grid = figure.subplots(nrows=2, ncols=len(images), squeeze=False)
+    areas = 2 + 30 * (strengths / strengths.max()).detach().cpu().numpy()
+    colours = addresses[len(addresses) // 2, :, 0].detach().cpu().numpy()
+    for (above, below), frame, area, image, text in zip(grid.T, addresses, areas, images, titles, strict=True):
+        show_addresses(above, frame, area, size, colours)
+        above.set(xticks=[], yticks=[])
+        above.set_title(text, fontsize=9)
+        show_pixels(below, image)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, alt)
+
+
+@own_style()
+def addresses_and_maps(
+    addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: tuple[str, str, str], alt: str
+) -> Picture:
+    """Where capsules write, the map that they write, and the image that is painted from it.
+
+    Parameters
+    ----------
+    addresses : (N, 2) in index space
+    activations : (N,), in [0, 1]; a dot's area grows with it
+    maps : (S, S), one feature map
+    image : (H, W) in [-1, 1], or None
+    titles : of the three panels
+    alt : the alt text
+    """
+    panels = 2 if image is None else 3
+    figure = _figure(height=WIDTH / panels + 1.2)
+    grid = np.ravel(figure.subplots(ncols=panels))
+    size = len(maps)
+    show_addresses(grid[0], addresses, 6 + 34 * activations.detach().cpu().numpy(), size)
+    grid[0].set(xticks=[0, size - 1], yticks=[0, size - 1])
+    grid[0].set_xlabel("column")
+    grid[0].set_ylabel("row")
+    shown = grid[1].imshow(maps.detach().cpu().numpy(), cmap="cividis", vmin=min(0.0, float(maps.min())))
+    figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.4, label="written on the map")
+    grid[1].set(xticks=[0, size - 1], yticks=[0, size - 1], xlabel="column")
+    if image is not None:
+        show_pixels(grid[2], image)
+    for axes, title in zip(grid, titles, strict=False):
+        axes.set_title(title, fontsize=10)
+    return Picture(figure, alt)
+
+
+@own_style()
+def cell_maps(
+    maps: Mapping[str, Tensor],
+    label: str,
+    alt: str,
+    most: float | None = None,
+    outlined: Tensor | None = None,
+    axis_labels: tuple[str, str] = ("row", "column"),
+) -> Picture:
+    """Values of cells, side by side on one scale from 0.
+
+    Parameters
+    ----------
+    maps : title → (S, S)
+    label : of the scale
+    alt : the alt text
+    most : end of the scale; the largest value by default
+    outlined : (S, S) truth values: the cells inside an outline
+    axis_labels : what rows and columns are
+    """
+    figure = _figure(height=WIDTH / max(len(maps), 2) + 1.0)
+    grid = np.ravel(figure.subplots(ncols=len(maps), squeeze=False))
+    most = max(float(values.max()) for values in maps.values()) if most is None else most
+    for axes, (title, values) in zip(grid, maps.items(), strict=True):
+        shown = axes.imshow(values.detach().cpu().numpy(), cmap="cividis", vmin=0, vmax=most)
+        if outlined is not None:
+            # Finer than the cells, so that the outline follows their borders.
+            fine = np.kron(outlined.cpu().numpy(), np.ones((8, 8)))
+            place = (np.arange(len(fine)) + 0.5) / 8 - 0.5
+            axes.contour(place, place, fine, levels=[0.5], colors="white", linewidths=2)
+        axes.set(xticks=[0, len(values) - 1], yticks=[0, len(values) - 1], xlabel=axis_labels[1])
+        axes.set_title(title, fontsize=10)
+    grid[0].set_ylabel(axis_labels[0])
+    figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.5, label=label)
+    return Picture(figure, alt)
+
+
+@own_style()
+def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
+    """Maps (T, S, S) above the images (T, H, W) that are painted from them, a column per frame."""
+    figure = _figure(height=2 * WIDTH / len(maps) + 0.7)
+    grid = figure.subplots(nrows=2, ncols=len(maps), squeeze=False)
+    for (above, below), frame, image, text in zip(grid.T, maps, images, titles, strict=True):
+        above.imshow(frame.detach().cpu().numpy(), cmap="cividis", vmin=0, vmax=max(float(maps.max()), 1e-6))
+        above.set(xticks=[], yticks=[])
+        above.set_title(text, fontsize=9)
+        show_pixels(below, image)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return Picture(figure, alt)
+
+
+@own_style()
+def lines(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    x_label: str,
+    y_label: str,
+    alt: str,
+    log: bool = False,
+    stacked: bool = False,
+) -> Picture:
+    """A plain line chart of named series over common x values; stacked, each has axes and a scale of its own.
+
+    Raises
+    ------
+    ValueError
+        No series.
+    """
+    if not series:
+        raise ValueError("there are no series to draw")
+    figure = _figure(height=max(4.4, 1.4 * len(series)) if stacked else 3.4)
+    grid = figure.subplots(nrows=len(series) if stacked else 1, sharex=True, squeeze=False)[:, 0]
+    panels = grid if stacked else [*grid] * len(series)
+    looks = different(look for look, _ in zip_longest(LINE_LOOKS[: len(series)], series))
+    for axes, (name, values), (colour, style) in zip(panels, series.items(), looks, strict=True):
+        axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=3 if stacked else 4, label=name)
+        axes.set_ylabel(name if stacked else y_label)
+    for axes in grid if log else ():
+        axes.set_xscale("log")
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        _log_scale(axes)
+    grid[-1].set_xlabel(x_label)
+    if not stacked:
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9.5)
+    return Picture(figure, alt)

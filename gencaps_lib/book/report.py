@@ -1,0 +1,82 @@
+"""The reproduction report as text: what results say of each model, and of each claim."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gencaps_lib.book.claims import OWN_CLAIMS, by_seed
+from gencaps_lib.book.verdicts import CLAIMS, decide
+from gencaps_lib.experiments import PROFILES
+from gencaps_lib.results import FRESH, Estimate, Runs, readable, unregistered
+from gencaps_lib.tables import lines
+
+HEADER = ("experiment", "model", "data", "profile", "steps", "seeds", "inside", "outside", "ratio", "95 % over seeds")
+Found = Mapping[str, Mapping[str, Runs]]
+
+
+def report(folder: str | os.PathLike) -> list[str]:
+    """Lines of text: a row for each model of each experiment, then the claims with their verdicts.
+
+    Losses are those of `Runs.summary`. Where there is a folder for each profile, as of the published results, the
+    article's claims are judged by the seeds from `results.FRESH` on, and at each profile; elsewhere by all that is
+    there. Claims whose runs are not there are listed as not decided. Results that do not count are named at the end.
+
+    Raises
+    ------
+    ResultError
+        The folder is not there.
+    """
+    profiles = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
+    usual, later = range(FRESH), range(FRESH, sys.maxsize)
+    parts = [(name, path, seeds) for name, path in profiles.items() for seeds in (usual, later)]
+    tables, judging, left_out = [], {}, []
+    for name, path, seeds in parts or [("here", Path(folder), range(sys.maxsize))]:
+        found, complaints = readable(path, seeds)
+        tables.append(found)
+        left_out += complaints
+        if seeds != usual:
+            judging[name] = found
+            left_out += unregistered(path)
+    rows = [HEADER, *(_row(*entry) for found in tables for entry in _each(found))]
+    return [*lines(rows), "", *_article(judging), "", *_own(tables[0]), *(["", *left_out] if left_out else [])]
+
+
+def _each(found: Found) -> Iterable[tuple[str, str, Runs]]:
+    return ((name, model, runs) for name, models in found.items() for model, runs in models.items())
+
+
+def _row(name: str, model: str, runs: Runs) -> tuple[str, ...]:
+    first, ratio = runs.results[0], runs.ratio(runs.task.held_out[0])
+    seeds = ", ".join(map(str, runs.seeds))
+    return (name, model, first.source, first.profile, f"{first.made:,}", seeds, *runs.summary, _interval(ratio))
+
+
+def _interval(estimate: Estimate) -> str:
+    one_seed = estimate.low != estimate.low  # not a number
+    return "" if one_seed else f"{estimate.low:.2f} … {estimate.high:.2f}"
+
+
+def _article(judging: Mapping[str, Found]) -> Iterable[str]:
+    """A line for each of the article's claims: the verdict of the longest protocol, and what each says."""
+    for claim in CLAIMS:
+        line = f"{claim.experiment}: {claim.text} ({claim.rule})"
+        decisions = decide(claim, judging)
+        if decisions:
+            said = "; ".join(f"{profile} {decision}" for profile, decision in decisions.items())
+            yield f"{list(decisions.values())[-1].verdict}: {line}: {said}"
+        else:
+            yield f"not decided, its runs are not there: {line}"
+
+
+def _own(found: Found) -> Iterable[str]:
+    for claim in OWN_CLAIMS:
+        line = f"{claim.experiment}: {claim.text} ({claim.rule})"
+        try:
+            values = claim.values(found.get(claim.experiment, {}))
+        except ValueError:
+            yield f"not decided, its runs are not there: {line}"
+        else:
+            yield f"{claim.judge(values)}: {line}: {by_seed(values)}"

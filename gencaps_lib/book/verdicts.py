@@ -1,0 +1,384 @@
+"""The article's claims: of each, the effect and the bound that decide it, and what each protocol says.
+
+The rules were written down before any run with a seed from `results.FRESH` on was made, and before any run of the
+article's full protocol. Verdicts come from those seeds; the others were used to choose settings and to write the book.
+A rule is not changed afterwards: one that turns out to be bad stays, with its verdict, beside a better one with a date
+of its own.
+
+- The error of a held-out digit is the mean over the points of the grid in its training range, or out of it. *All*
+  held-out digits count, each as much as the others: '4' and '9' where the article draws. Their *transfer ratio* is
+  their mean error out of range over that in range.
+- Intervals are 95 %, by a bootstrap over seeds, and over the judged images where the error of each is kept. With one
+  seed they are over images only.
+- With the bound *at most b* a claim holds if the whole interval is at most b, does not hold if the whole interval is
+  above b, and is undecided otherwise; *at least b* likewise. That one model is better than another asks for a tenth.
+- The longest protocol at which all models of the claim have a seed decides.
+
+References
+----------
+Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks": the claims.
+Efron, Tibshirani (1993), "An Introduction to the Bootstrap": the percentile interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from gencaps_lib.book.claims import FAILS, HOLDS, OPEN, UNSEEN
+from gencaps_lib.evaluation import mean_inside, mean_outside, near_far_ratio
+from gencaps_lib.results import RESAMPLES, Estimate, Runs
+from gencaps_lib.tasks import Task
+
+WRITTEN = "2026-11-26"  # the day of the rules below; no result that they judge is older
+
+Score = Callable[[Sequence[float], Task], float]  # of a digit's curve
+_SCORES: dict[str, Score] = {"inside": mean_inside, "outside": mean_outside, "near over far": near_far_ratio}
+
+
+class Means:
+    """What models score on the held-out digits: on average, and on every resample of seeds and images.
+
+    Models are compared on the same resamples: their seeds are paired, and so are the images.
+
+    Parameters
+    ----------
+    runs : the results by model
+    models : those whose seeds must be paired
+
+    Attributes
+    ----------
+    seeds : that all of the models have
+
+    Raises
+    ------
+    ValueError
+        The models have no seed in common.
+    """
+
+    def __init__(self, runs: Mapping[str, Runs], models: Sequence[str]) -> None:
+        own = [set(runs[model].seeds) if model in runs else set() for model in models]
+        self.seeds = sorted(set.intersection(*own))
+        if not self.seeds:
+            raise ValueError(f"{', '.join(models)} have no seed in common")
+        self._results = {
+            model: [result for result in runs[model].results if result.seed in self.seeds] for model in models
+        }
+        self._task = runs[models[0]].task
+        self._seed_shares = _shares(len(self.seeds), 0)
+
+    def over_seeds(self, model: str, score: str) -> np.ndarray:
+        """The mean of a score over the held-out digits: (1 + resamples,), resampled over seeds."""
+        means = [
+            np.mean([_SCORES[score](result.curves[digit], self._task) for digit in self._task.held_out])
+            for result in self._results[model]
+        ]
+        return self._seed_shares @ np.array(means)
+
+    def error(self, model: str, side: str) -> np.ndarray:
+        """The mean error ``"inside"`` or ``"outside"`` the range: (1 + resamples,), over images, too, if kept."""
+        results, digits = self._results[model], self._task.held_out
+        if not all(result.images for result in results):
+            return self.over_seeds(model, side)
+        means = []
+        for digit in digits:
+            losses = np.array([result.images[digit][side] for result in results])  # (seeds,images)
+            by_seed = _shares(losses.shape[1], 1 + digit) @ losses.T  # (1+R,seeds)
+            means.append((self._seed_shares * by_seed).sum(1))
+        return np.mean(means, axis=0)
+
+    def ratio(self, model: str) -> np.ndarray:
+        """The transfer ratio of the held-out digits."""
+        return self.error(model, "outside") / self.error(model, "inside")
+
+
+def _shares(count: int, stream: int) -> np.ndarray:
+    """How much each of `count` samples counts: (1 + resamples, count), in the first row all alike."""
+    chosen = np.random.default_rng(stream).integers(count, size=(RESAMPLES, count))
+    shares = np.zeros((1 + RESAMPLES, count))
+    np.add.at(shares, (np.arange(1, 1 + RESAMPLES)[:, None], chosen), 1)
+    shares[0] = 1
+    return shares / count
+
+
+def _holds_at_quick() -> dict[str, str]:
+    return {"quick": HOLDS}
+
+
+@dataclass(frozen=True)
+class ArticleClaim:
+    """A claim of the article, and the rule that decides it.
+
+    Attributes
+    ----------
+    text : the claim
+    experiment : where it is tested
+    models : whose results it needs
+    effect : what is measured, in words
+    measure : the same as a function of the models' `Means`
+    least, most : the bound; None where there is none
+    verdicts : what the book says at each protocol; the published results must say the same
+    premise, met : what the claim takes for granted, in words and as a function of the `Means`, if anything
+    """
+
+    text: str
+    experiment: str
+    models: tuple[str, ...]
+    effect: str
+    measure: Callable[[Means], np.ndarray]
+    least: float | None = None
+    most: float | None = None
+    verdicts: Mapping[str, str] = field(default_factory=_holds_at_quick)
+    premise: str = ""
+    met: Callable[[Means], bool] | None = None
+
+    @property
+    def rule(self) -> str:
+        """The effect, its bound and the premise, in words."""
+        bound = f"at most {self.most:g}" if self.least is None else f"at least {self.least:g}"
+        return f"{self.effect}: {bound}" + (f", provided that {self.premise}" if self.premise else "")
+
+    def judge(self, effect: Estimate) -> str:
+        """The verdict on an effect and its interval."""
+        ends = (effect.low, effect.high)
+        kept = [end <= self.most if self.least is None else end >= self.least for end in ends]
+        return HOLDS if all(kept) else OPEN if any(kept) else FAILS
+
+    def decide(self, runs: Mapping[str, Runs]) -> Decision:
+        """What the results of an experiment say of it.
+
+        Parameters
+        ----------
+        runs : the experiment's results by model, see `results.fresh`
+
+        Raises
+        ------
+        ValueError
+            The models have no seed in common.
+        """
+        means = Means(runs, self.models)
+        samples = self.measure(means)
+        effect = Estimate(float(samples[0]), *map(float, np.quantile(samples[1:], [0.025, 0.975])))
+        seen = self.met is None or self.met(means)
+        return Decision(effect, tuple(means.seeds), self.judge(effect) if seen else UNSEEN)
+
+
+class Decision(NamedTuple):
+    """What results say of a claim: the effect with its interval, the seeds that it is from, and the verdict."""
+
+    effect: Estimate
+    seeds: tuple[int, ...]
+    verdict: str
+
+    def __str__(self) -> str:
+        value, low, high = self.effect
+        seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
+        return f"{self.verdict}: {value:.2f} [{low:.2f}, {high:.2f}], {seeds}"
+
+
+def decide(claim: ArticleClaim, found: Mapping[str, Mapping[str, Mapping[str, Runs]]]) -> dict[str, Decision]:
+    """What each protocol says of a claim, the longest last, and so the one that decides.
+
+    `found` is what `results.fresh` returns. Protocols that lack runs are left out.
+    """
+    decisions = {}
+    for profile, experiments in found.items():
+        try:
+            decisions[profile] = claim.decide(experiments.get(claim.experiment, {}))
+        except ValueError:
+            continue
+    return decisions
+
+
+_AUTO, _MATCHED, _ADVERSARIAL = "autoencoder", "autoencoder-matched", "adversarial-autoencoder"
+_CONTINUOUS, _DIGIT = "continuous-capsules", "digit-capsules"
+_LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
+
+
+def _ratio(text: str, experiment: str, model: str, **rest) -> ArticleClaim:
+    """A claim about a model's transfer ratio."""
+    return ArticleClaim(text, experiment, (model,), "transfer ratio", lambda means: means.ratio(model), **rest)
+
+
+def _beside(text: str, experiment: str, model: str, other: str, side: str, **rest) -> ArticleClaim:
+    """A claim about a model's error over that of another one."""
+    where = {"inside": "in", "outside": "out of"}[side]
+    return ArticleClaim(
+        text,
+        experiment,
+        (model, other),
+        f"error {where} range, over that of {other}",
+        lambda means: means.error(model, side) / means.error(other, side),
+        **rest,
+    )
+
+
+def _near_far(text: str, model: str, **rest) -> ArticleClaim:
+    effect = "error 20° to 60° away from the seen angle, over that more than 90° away"
+    return ArticleClaim(
+        text, "rotation-one-shot", (model,), effect, lambda means: means.over_seeds(model, "near over far"), **rest
+    )
+
+
+def _in_range(model: str, other: str, most: float) -> Callable[[Means], bool]:
+    """A premise: a model's error in range is at most so many times another's, on average."""
+    return lambda means: bool(means.error(model, "inside")[0] <= most * means.error(other, "inside")[0])
+
+
+def _long_code(who: str, architecture: str) -> list[ArticleClaim]:
+    """The claims about a code of 128 numbers, which are about it only where the network has put it to use."""
+    short, long = f"{architecture}-z10", f"{architecture}-z128"
+    used = {
+        "premise": "the longer code halves the error in range",
+        "met": _in_range(long, short, 0.5),
+        "verdicts": {"quick": UNSEEN},
+    }
+    return [
+        _beside(
+            f"A code of 128 lowers the error of {who} where 4 and 9 were not seen",
+            "rotation-long-code",
+            long,
+            short,
+            "outside",
+            most=0.5,
+            **used,
+        ),
+        ArticleClaim(
+            f"With a code of 128, rotation transfers very well with {who}",
+            "rotation-long-code",
+            (long, short),
+            "transfer ratio",
+            lambda means: means.ratio(long),
+            most=1.5,
+            **used,
+        ),
+    ]
+
+
+CLAIMS: tuple[ArticleClaim, ...] = (
+    _ratio("An autoencoder learns to shift only what it has seen", "shift-transfer", _AUTO, least=2),
+    _ratio("Shift transfers with continuous capsules", "shift-transfer", _CONTINUOUS, most=1.2),
+    ArticleClaim(
+        "Shift transfers with digit capsules better than with an autoencoder",
+        "shift-transfer",
+        (_DIGIT, _AUTO),
+        f"transfer ratio, over that of {_AUTO}",
+        lambda means: means.ratio(_DIGIT) / means.ratio(_AUTO),
+        most=0.9,
+    ),
+    _ratio(
+        "An autoencoder does not shift beyond what it has seen of all digits", "shift-extrapolation", _AUTO, least=2
+    ),
+    _ratio(
+        "Continuous capsules extrapolate a shift far beyond the range of all digits",
+        "shift-extrapolation",
+        _CONTINUOUS,
+        most=1.2,
+        verdicts={"quick": FAILS, "full": FAILS},
+    ),
+    _ratio(
+        "Digit capsules extrapolate a shift far beyond the range of all digits",
+        "shift-extrapolation",
+        _DIGIT,
+        most=1.2,
+        verdicts={"quick": FAILS, "full": FAILS},
+    ),
+    _beside(
+        "Beyond the range of all digits continuous capsules shift better than an autoencoder",
+        "shift-extrapolation",
+        _CONTINUOUS,
+        _AUTO,
+        "outside",
+        most=0.9,
+    ),
+    _beside(
+        "Addresses learned end to end work poorly", "shift-extrapolation", _LEARNED, _CONTINUOUS, "inside", least=2
+    ),
+    _beside(
+        "A preliminary training of the addresses lowers the error out of range",
+        "shift-extrapolation",
+        _PRETRAINED,
+        _LEARNED,
+        "outside",
+        most=0.9,
+    ),
+    _ratio("An autoencoder rotates only what it has seen", "rotation-transfer", _AUTO, least=1.5),
+    ArticleClaim(
+        "An adversarial autoencoder, too, rotates only what it has seen",
+        "rotation-transfer",
+        (_ADVERSARIAL, _AUTO),
+        "transfer ratio",
+        lambda means: means.ratio(_ADVERSARIAL),
+        least=1.5,
+        # A model that draws badly at every angle has a ratio of about 1, and has transferred nothing.
+        premise="its error in range is at most twice the autoencoder's",
+        met=_in_range(_ADVERSARIAL, _AUTO, 2),
+        verdicts={"quick": UNSEEN},
+    ),
+    _ratio("Rotation does not transfer fully with digit capsules", "rotation-transfer", _DIGIT, least=1.2),
+    _ratio("Rotation does not transfer fully with continuous capsules", "rotation-transfer", _CONTINUOUS, least=1.2),
+    *_long_code("an autoencoder", _AUTO),
+    *_long_code("continuous capsules", _CONTINUOUS),
+    _near_far(
+        "Seen at one angle, an autoencoder is worse near it than far away",
+        _AUTO,
+        least=1.1,
+        verdicts={"quick": HOLDS, "full": HOLDS},
+    ),
+    _near_far(
+        "Seen at one angle, continuous capsules are not worse near it",
+        _CONTINUOUS,
+        most=1.1,
+        verdicts={"quick": HOLDS, "full": HOLDS},
+    ),
+    _beside(
+        "Seen at one angle, 4 and 9 are drawn better elsewhere by continuous capsules than by an autoencoder",
+        "rotation-one-shot",
+        _CONTINUOUS,
+        _AUTO,
+        "outside",
+        most=0.9,
+        verdicts={"quick": FAILS, "full": HOLDS},
+    ),
+    _ratio("An autoencoder does not rotate beyond the range of all digits", "rotation-extrapolation", _AUTO, least=2),
+    _ratio(
+        "Continuous capsules do not rotate beyond the range of all digits",
+        "rotation-extrapolation",
+        _CONTINUOUS,
+        least=2,
+    ),
+    _ratio("Digit capsules do not rotate beyond the range of all digits", "rotation-extrapolation", _DIGIT, least=2),
+    _beside(
+        "Beyond the range of all digits continuous capsules rotate with a lower error than an autoencoder",
+        "rotation-extrapolation",
+        _CONTINUOUS,
+        _AUTO,
+        "outside",
+        most=0.9,
+        verdicts={"quick": FAILS},
+    ),
+    *(
+        _ratio(
+            f"In our reading of ±180°, the raw angle as code, {who} not rotate beyond it",
+            "rotation-raw-angle",
+            model,
+            least=2,
+        )
+        for who, model in (
+            ("an autoencoder does", _AUTO),
+            ("continuous capsules do", _CONTINUOUS),
+            ("digit capsules do", _DIGIT),
+        )
+    ),
+    ArticleClaim(
+        "Capsules that recognise do not learn to recognise what is rotated as no digit of its class was",
+        "rotation-range",
+        ("capsnet",),
+        "error rate on 3 and 4 out of range",
+        lambda means: means.error("capsnet", "outside"),
+        least=0.5,
+    ),
+)

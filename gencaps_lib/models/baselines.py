@@ -1,0 +1,143 @@
+"""What one would reach for before capsules: decoders that are given the transform, or told it, in well-known ways.
+
+Two are given the transform's true matrix, as `composed.KnownMatrix` is, and so are equivariant by construction: one
+moves the picture that it has drawn, the other the places that it is asked about. The third is told the code, as
+the article's models are.
+
+References
+----------
+Jaderberg, Simonyan, Zisserman, Kavukcuoglu (2015), "Spatial Transformer Networks": sampling an image at moved places,
+as a differentiable layer.
+Bepler, Zhong, Kelley, Brignole, Berger (2019), "Explicitly disentangling image content from translation and rotation
+with spatial-VAE": a decoder as a function of moved coordinates and of the latent code.
+Watters, Matthey, Burgess, Lerchner (2019), "Spatial Broadcast Decoder": the latent code repeated over a grid, beside
+each cell's coordinates.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gencaps_lib.models.article import ConvDecoder
+from gencaps_lib.models.composed import KnownMatrix
+from gencaps_lib.models.parts import Decoder, Painter
+from gencaps_lib.transforms import SIDE, Transform, cells, inverse, move, warp
+
+
+class WarpedDecoder(ConvDecoder):
+    """The autoencoder's decoder draws from z alone, untransformed, and the true transform moves what it drew.
+
+    What comes in from outside is background, as in the targets, and the interpolation is bilinear, as theirs is.
+
+    Parameters
+    ----------
+    z : length of the latent code
+    transform : of the task: how to read its code, its matrix, and the image's side
+    channels, maps, hidden : as in `ConvDecoder`
+    """
+
+    def __init__(self, z: int, transform: Transform, channels: int = 64, maps: int = 32, hidden: int = 256) -> None:
+        super().__init__(z, 0, SIDE, channels, maps, hidden)
+        self.act = KnownMatrix(transform)
+        self.margin = (transform.side - SIDE) // 2
+
+    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+        drawn = super().forward(latent, code[:, :0])  # (B,1,28,28)
+        return warp(drawn, self.act(code), self.margin)
+
+
+class CoordinateDecoder(Decoder):
+    r"""A small network that is asked about each pixel by itself, at the place in the object that is moved there.
+
+    .. math:: I(p) = f \bigl( W(z) \, A(t)^{-1} p + b(z) \bigr)
+
+    W and b come from dense layers. In spatial-VAE only b depends on z; here every image has weights of its own for
+    the coordinates, so that a small f will do, for which there are as many rows as pixels in a batch.
+
+    Parameters
+    ----------
+    z : length of the latent code
+    transform : of the task: how to read its code, its matrix, and the image's side
+    hidden : width of the two dense layers
+    width : of f, two layers; numbers that W·p + b has
+    """
+
+    stride = 1
+
+    def __init__(self, z: int, transform: Transform, hidden: int = 768, width: int = 128) -> None:
+        paint = nn.Sequential(  # f, for each pixel: (B,side²,width) → (B,1,side,side)
+            nn.ReLU(inplace=True),
+            nn.Linear(width, width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, 1),
+            nn.Tanh(),
+            nn.Flatten(1),
+            nn.Unflatten(1, (1, transform.side, transform.side)),
+        )
+        super().__init__(transform.side, paint)
+        self.act = KnownMatrix(transform)
+        self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.first = nn.Sequential(nn.Linear(hidden, width * 3), nn.Unflatten(1, (3, width)))  # W and b
+        self.register_buffer("pixels", cells(self.size), persistent=False)  # (side²,2)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Let the first layer's slopes and thresholds start all over the picture, not at nothing."""
+        nn.init.uniform_(self.first[0].bias, -3, 3, generator=generator)
+
+    def maps(self, latent: Tensor, code: Tensor) -> Tensor:
+        """W·p + b, a row for each pixel (B, side², width); other decoders have a map for each number."""
+        places = move(inverse(self.act(code)), self.pixels.expand(len(code), -1, -1))  # (B,side²,2)
+        slopes, thresholds = self.first(self.dense(latent)).split([2, 1], 1)  # (B,2,width), (B,1,width)
+        return torch.baddbmm(thresholds, places, slopes)
+
+
+class SpatialBroadcast(Decoder):
+    """What [z, code] gives is the same in every cell, beside the cell's row and column; convolutions make maps of it.
+
+    In the paper z itself is repeated, over a grid as fine as the image. Here dense layers mix it with the code first,
+    and the grid is coarse: the painter of the article's models brings it to the image's size.
+
+    Parameters
+    ----------
+    z, code_length : lengths of the latent code and of the transform's code
+    side : side of the image, a multiple of 4
+    channels : numbers that are repeated, and feature maps of each convolution (kernel 3)
+    maps : between the painter's two layers
+    hidden : width of the two dense layers
+    layers : number of convolutions
+    """
+
+    def __init__(
+        self,
+        z: int,
+        code_length: int,
+        side: int,
+        channels: int = 128,
+        maps: int = 64,
+        hidden: int = 512,
+        layers: int = 3,
+    ) -> None:
+        super().__init__(side, Painter(channels, maps))
+        self.dense = nn.Sequential(
+            nn.Linear(z + code_length, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, channels),
+        )
+        inputs = [channels + 2] + [channels] * (layers - 1)
+        self.convolutions = nn.Sequential(
+            *(layer for count in inputs for layer in (nn.Conv2d(count, channels, 3, padding="same"), nn.ReLU()))
+        )
+        coordinates = cells(self.size).T.unflatten(1, (self.size, self.size))
+        self.register_buffer("coordinates", coordinates.contiguous(), persistent=False)  # (2,S,S)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """A dark but not yet black ground: all cells share their weights, and would darken the digit with it."""
+        nn.init.constant_(self.paint[2].bias, -1)
+
+    def maps(self, latent: Tensor, code: Tensor) -> Tensor:
+        said = self.dense(torch.cat([latent, code], 1))[..., None, None].expand(-1, -1, self.size, self.size)
+        coordinates = self.coordinates.expand(len(latent), -1, -1, -1)
+        return self.convolutions(torch.cat([said, coordinates], 1))  # (B,C,S,S)

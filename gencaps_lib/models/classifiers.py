@@ -1,0 +1,272 @@
+"""Capsules that recognise, for contrast: the network with routing by agreement, and a plain one beside it.
+
+Both see the *transformed* image and say which digit it is. They have the same two convolutions, and behind those
+equally many weights: matrices by which primary capsules vote for digit capsules, or a dense layer.
+
+References
+----------
+Sabour, Frosst, Hinton (2017), "Dynamic Routing Between Capsules": squash (equation 1), votes and routing (equations 2
+and 3, procedure 1), margin loss (equation 4), the network and its decoder (figures 1 and 2).
+Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the weights at
+the start.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencaps_lib.transforms import SIDE, check_images
+
+if TYPE_CHECKING:
+    from gencaps_lib.tasks import Batch
+
+CLASSES = 10
+RECONSTRUCTION_WEIGHT = 0.0005  # of the sum of squared errors over pixels in [0, 1]
+
+
+def squash(vectors: Tensor) -> Tensor:
+    r"""Shorten vectors (…, D) to a length below one and keep their direction.
+
+    .. math:: \mathrm{squash}(s) = \frac{|s|^2}{1 + |s|^2} \, \frac{s}{|s|} = \frac{|s|}{1 + |s|^2} \, s
+
+    Equation :eq:`eq-squash`, equation 1 of Sabour et al. (2017). The second form needs no division by the length, so
+    that zero stays zero, and has a gradient there. Entries may be as large as their type can hold.
+    """
+    # With t = s/g it is |t| / (1/g² + |t|²) · t. Large vectors are scaled down by their largest entry g, a constant to
+    # gradients: the square of their length could overflow.
+    scale = vectors.detach().abs().amax(-1, keepdim=True).clamp(min=1)
+    small = vectors / scale
+    length = torch.linalg.vector_norm(small, dim=-1, keepdim=True)
+    return small * length / (scale.reciprocal().square() + length.square())
+
+
+def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tensor]:
+    r"""Dynamic routing: each child spreads itself over the parents, more and more to those that agree with its vote.
+
+    From logits :math:`b_{nj} = 0`, repeatedly:
+
+    .. math::
+        c_{nj} = \frac{\exp b_{nj}}{\sum_{j'} \exp b_{nj'}}, \qquad
+        v_j = \mathrm{squash}\Big(\sum_n c_{nj} \hat u_{nj}\Big), \qquad
+        b_{nj} \leftarrow b_{nj} + \hat u_{nj} \cdot v_j
+
+    Equations :eq:`eq-votes` and :eq:`eq-agreement`, procedure 1 of Sabour et al. (2017). Gradients treat the
+    couplings as given: they flow through the last sum and its squash. That is our choice, and halves the cost; the
+    paper does not say.
+
+    Parameters
+    ----------
+    votes : (B, N, J, D), child n's vote :math:`\hat u_{nj}` for the pose of parent j
+    iterations : how often the parents are computed; 1 is a plain average, no routing
+
+    Returns
+    -------
+    The parents' vectors :math:`v_j`, (B, J, D), and the couplings :math:`c_{nj}`, (B, N, J).
+
+    Raises
+    ------
+    ValueError
+        Votes of another shape, or no iteration.
+    """
+    if votes.dim() != 4 or votes.numel() == 0:
+        raise ValueError(f"votes must have shape (B, N, J, D), each size at least 1; got {tuple(votes.shape)}")
+    if iterations < 1:
+        raise ValueError(f"routing takes at least 1 iteration; got {iterations}")
+    fixed = votes.detach()
+    logits = votes.new_zeros(votes.shape[:3])  # (B,N,J)
+    for _ in range(iterations - 1):
+        parents = _parents(logits, fixed)[0]
+        logits = logits + torch.einsum("bnjd,bjd->bnj", fixed, parents)
+    return _parents(logits, votes)
+
+
+def _parents(logits: Tensor, votes: Tensor) -> tuple[Tensor, Tensor]:
+    couplings = logits.softmax(2)  # over the PARENTS j: what a child gives to its parents sums to one
+    return squash(torch.einsum("bnj,bnjd->bjd", couplings, votes)), couplings  # (B,J,D), (B,N,J)
+
+
+def margin_loss(
+    lengths: Tensor, labels: Tensor, present: float = 0.9, absent: float = 0.1, down: float = 0.5
+) -> Tensor:
+    r"""The loss of digit capsules' lengths, summed over the digits; the mean over the batch.
+
+    .. math::
+        L_j = T_j \max(0, m^+ - |v_j|)^2 + \lambda (1 - T_j) \max(0, |v_j| - m^-)^2
+
+    Equation :eq:`eq-margin-loss`, equation 4 of Sabour et al. (2017). Both margins are squared.
+
+    Parameters
+    ----------
+    lengths : (B, J), the :math:`|v_j|`
+    labels : (B,), which digit is there: :math:`T_j` is 1 for it and 0 for the others
+    present, absent : the margins :math:`m^+` and :math:`m^-`
+    down : λ, the weight of the digits that are not there
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit.
+    """
+    if lengths.dim() != 2 or labels.shape != lengths.shape[:1]:
+        raise ValueError(
+            f"lengths must have shape (B, J) and labels (B,); got {tuple(lengths.shape)} and {tuple(labels.shape)}"
+        )
+    there = F.one_hot(labels, lengths.shape[1]).to(lengths.dtype)  # (B,J)
+    too_short = (present - lengths).relu().square()
+    too_long = (lengths - absent).relu().square()
+    return (there * too_short + down * (1 - there) * too_long).sum(1).mean()
+
+
+class _Classifier(nn.Module):
+    """What both have in common: two convolutions, the first a ReLU's, and weights that a seed determines."""
+
+    def __init__(self, maps: int, kernel: int, types: int, pose: int, digit_pose: int) -> None:
+        super().__init__()
+        side = (SIDE - 2 * (kernel - 1) - 1) // 2 + 1  # of the map of primary capsules
+        if min(maps, kernel, types, pose, digit_pose, side) < 1:
+            raise ValueError(
+                f"sizes must be at least 1, and the kernel small enough for two convolutions of {SIDE}×{SIDE} pixels; "
+                f"got maps {maps}, kernel {kernel}, types {types}, pose {pose}, digit_pose {digit_pose}"
+            )
+        self.primaries = types * side**2  # number of primary capsules N
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, maps, kernel),
+            nn.ReLU(),
+            nn.Conv2d(maps, types * pose, kernel, stride=2),  # (B,types·pose,side,side)
+        )
+
+    def _draw_weights(self, seed: int) -> None:
+        """Glorot-uniform weights in float32, the vote matrices' each by its own fans; zero biases."""
+        self.float()  # whatever PyTorch's default type is
+        generator = torch.Generator().manual_seed(operator.index(seed))
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                nn.init.xavier_uniform_(module.weight, generator=generator)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, CapsNet):
+                *_, outputs, inputs = module.weight.shape
+                bound = (6 / (inputs + outputs)) ** 0.5
+                nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The maps (B, types · P, S, S) that the convolutions make of images (B, 1, 28, 28)."""
+        check_images(images)
+        if images.shape[2:] != (SIDE, SIDE):
+            raise ValueError(f"a classifier sees images of {SIDE}×{SIDE} pixels; got {tuple(images.shape)}")
+        return self.convolutions(images)
+
+
+class CapsNet(_Classifier):
+    """The capsule network of Sabour et al. (2017): images (B, 1, 28, 28) → the lengths of ten digit capsules (B, 10).
+
+    The second convolution gives primary capsules: at each place of its map, one of each type. Each votes for the pose
+    of each digit capsule by a matrix of its own, and the votes are routed by agreement. A small decoder draws the image
+    from the capsule of the digit that is there, which regularises it. By default, sizes are the paper's.
+
+    Parameters
+    ----------
+    maps, kernel : feature maps of the first convolution, and the side of both kernels; the second has stride 2
+    types, pose : types of primary capsules, and the length of their vectors, P
+    digit_pose : length of a digit capsule's vector, D
+    iterations : of the routing
+    decoder : widths of the decoder's two hidden layers
+    seed : of the weights; the global generator is left alone
+
+    Attributes
+    ----------
+    weight : (N, 10, D, P), the matrices that turn primary capsules into votes
+    """
+
+    def __init__(
+        self,
+        maps: int = 256,
+        kernel: int = 9,
+        types: int = 32,
+        pose: int = 8,
+        digit_pose: int = 16,
+        iterations: int = 3,
+        decoder: tuple[int, int] = (512, 1024),
+        seed: int = 0,
+    ) -> None:
+        # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(maps, kernel, types, pose, digit_pose)
+            self.weight = nn.Parameter(torch.empty(self.primaries, CLASSES, digit_pose, pose))
+            self.decoder = nn.Sequential(
+                nn.Linear(CLASSES * digit_pose, decoder[0]),
+                nn.ReLU(),
+                nn.Linear(decoder[0], decoder[1]),
+                nn.ReLU(),
+                nn.Linear(decoder[1], SIDE**2),
+                nn.Sigmoid(),
+                nn.Unflatten(1, (1, SIDE, SIDE)),
+            )
+        self.iterations = iterations
+        self._draw_weights(seed)
+
+    def primary_capsules(self, images: Tensor) -> Tensor:
+        """The vectors (B, N, P) of the primary capsules."""
+        vectors = self.features(images).unflatten(1, (-1, self.weight.shape[3]))  # (B,types,P,S,S)
+        return squash(vectors.movedim(2, -1).flatten(1, 3))  # (B,types·S·S,P)
+
+    def digit_capsules(self, images: Tensor) -> Tensor:
+        """The vectors (B, 10, D) of the digit capsules, by :eq:`eq-votes`; a length says whether the digit is there."""
+        votes = torch.einsum("bnp,njdp->bnjd", self.primary_capsules(images), self.weight)  # (B,N,10,D)
+        return route_by_agreement(votes, self.iterations)[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The lengths (B, 10) of the digit capsules."""
+        return torch.linalg.vector_norm(self.digit_capsules(images), dim=2)
+
+    def reconstruct(self, capsules: Tensor, labels: Tensor) -> Tensor:
+        """Images (B, 1, 28, 28) in [-1, 1], drawn from the one capsule of (B, 10, D) that each label (B,) names."""
+        there = F.one_hot(labels, CLASSES).to(capsules.dtype)
+        return self.decoder((capsules * there[..., None]).flatten(1)) * 2 - 1
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The margin loss with 0.0005 × the sum of squared errors of the reconstruction; the margin loss alone."""
+        capsules = self.digit_capsules(batch.target)
+        margin = margin_loss(torch.linalg.vector_norm(capsules, dim=2), batch.labels)
+        # The paper's pixels are in [0, 1], where an error is half, and its square a quarter, of what it is here.
+        error = (self.reconstruct(capsules, batch.labels) - batch.target).square().sum((1, 2, 3)).mean() / 4
+        return margin + RECONSTRUCTION_WEIGHT * error, margin.detach()
+
+
+class PlainClassifier(_Classifier):
+    """The same without capsules: a dense layer, ReLUs, and scores (B, 10) for images (B, 1, 28, 28).
+
+    Takes the sizes of `CapsNet`. The dense layer has 10 · `digit_pose` units, one for each number in the digit
+    capsules, and so the number of its weights equals that of the matrices of votes.
+    """
+
+    def __init__(
+        self, maps: int = 256, kernel: int = 9, types: int = 32, pose: int = 8, digit_pose: int = 16, seed: int = 0
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(maps, kernel, types, pose, digit_pose)
+            self.dense = nn.Sequential(
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(self.primaries * pose, CLASSES * digit_pose),
+                nn.ReLU(),
+                nn.Linear(CLASSES * digit_pose, CLASSES),
+            )
+        self._draw_weights(seed)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The scores (B, 10): logits of the digits."""
+        return self.dense(self.features(images))
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The cross-entropy, to minimise and to record."""
+        loss = F.cross_entropy(self(batch.target), batch.labels)
+        return loss, loss.detach()
+
+
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {"capsnet": CapsNet, "plain-classifier": PlainClassifier}

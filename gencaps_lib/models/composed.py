@@ -1,0 +1,191 @@
+"""Capsules whose addresses a transform moves by a matrix: poses that compose.
+
+In the article's decoders the transform's code enters the network, which can only memorise what it does. Here the
+network sees the latent code alone, and says where the object's parts lie and what they draw; the transform moves all
+parts alike. What a matrix does to addresses seen in training, it does to any.
+
+References
+----------
+Hinton, Krizhevsky, Wang (2011), "Transforming auto-encoders": capsules whose poses a known transform acts on.
+Rao, Ruderman (1999), "Learning Lie groups for invariant visual perception": learned generators.
+The decoder is ours.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencaps_lib.models.parts import CapsuleDecoder
+from gencaps_lib.routing import to_index_space
+from gencaps_lib.transforms import Transform, affine, exponential, move
+
+INKED = 20  # side of the box that a digit fills, in pixels
+
+
+class Stamps(nn.Module):
+    r"""One convolution with a Gaussian stamp for each map: maps (B, C, S, S) → image (B, 1, S, S) in (-1, 1).
+
+    .. math:: I = \tanh \Bigl( b + \sum_c M_c * k_c \Bigr), \qquad k_c(d) = h_c \, e^{-|d|^2 / 2 w_c^2}
+
+    Equation :eq:`eq-stamps`. A stamp is alike in all directions, so that it need not turn with the object.
+
+    Parameters
+    ----------
+    channels : feature maps C
+    reach : of a stamp, in pixels on either side of its centre; beyond, it is cut off
+
+    Attributes
+    ----------
+    log_width, amplitude : (C,), the logarithm of the w, in pixels, and the h
+    bias : (1,), the b
+    """
+
+    def __init__(self, channels: int, reach: int = 3) -> None:
+        super().__init__()
+        self.log_width = nn.Parameter(torch.empty(channels))
+        self.amplitude = nn.Parameter(torch.empty(channels))
+        self.bias = nn.Parameter(torch.empty(1))
+        squares = torch.arange(-reach, reach + 1.0).square()
+        self.register_buffer("squared_distance", squares[:, None] + squares, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Widths from 0.6 to 1.4 pixels, faint stamps, and a dark but not yet black ground, which still learns."""
+        with torch.no_grad():
+            self.log_width.copy_(torch.linspace(0.6, 1.4, len(self.log_width)).log())
+        nn.init.constant_(self.amplitude, 0.25)
+        nn.init.constant_(self.bias, -1.5)
+
+    def kernels(self) -> Tensor:
+        """The stamps (C, 7, 7), for a reach of 3."""
+        spread = 2 * (2 * self.log_width).exp()[:, None, None]
+        return self.amplitude[:, None, None] * (-self.squared_distance / spread).exp()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.conv2d(maps, self.kernels()[None], self.bias, padding="same").tanh()
+
+
+class KnownMatrix(nn.Module):
+    """The group itself: the code (B, code_length) gives the transform's true matrix (B, 3, 3)."""
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.transform.matrix(self.transform.parameters(code))
+
+
+class LearnedGenerator(nn.Module):
+    r"""The group's law is given, but not what it does: :math:`A(t) = e^{tG}` with a learned G.
+
+    A transform with several parameters has a generator for each, see `matrices.exponential`.
+
+    Attributes
+    ----------
+    upper : (K, 2, 3), the generators without their last row, which is zero
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        self.transform = transform
+        self.upper = nn.Parameter(torch.empty(transform.dimensions, 2, 3))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Start from 0.1·N(0, 1): the transform does almost nothing yet."""
+        nn.init.normal_(self.upper, std=0.1, generator=generator)
+
+    def generators(self) -> Tensor:
+        """The learned generators (K, 3, 3)."""
+        return F.pad(self.upper, (0, 0, 0, 1))
+
+    def forward(self, code: Tensor) -> Tensor:
+        return exponential(self.transform.parameters(code), self.generators(), self.transform.factors)
+
+
+class LearnedMap(nn.Module):
+    """No law is given: a network of the code alone computes the matrix, the same for whatever is drawn."""
+
+    def __init__(self, transform: Transform, hidden: int = 64) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(transform.code_length, hidden), nn.ReLU(), nn.Linear(hidden, 6))
+
+    def forward(self, code: Tensor) -> Tensor:
+        linear, offset = self.network(code).split([4, 2], 1)  # (B,4), (B,2)
+        identity = torch.eye(2, dtype=code.dtype, device=code.device)
+        return affine(identity + linear.unflatten(1, (2, 2)), offset)
+
+
+ACTIONS = {"known": KnownMatrix, "generator": LearnedGenerator, "map": LearnedMap}
+
+
+class ComposedCapsules(CapsuleDecoder):
+    r"""Parts in the object's frame, moved by the transform's matrix, and drawn by radially symmetric stamps.
+
+    .. math:: \text{address}_n = A(t) \, p_n(z), \qquad \text{activation}_n = \sigma_n(z)
+
+    Equation :eq:`eq-composed`. Addresses are taken to index space as in `ContinuousCapsules`; the map is as large as
+    the image.
+
+    Parameters
+    ----------
+    z : length of the latent code
+    transform : of the task: how to read its code, and the image's side
+    action : how the matrix A comes from the code, one of `ACTIONS`: ``"known"``, ``"generator"`` or ``"map"``
+    channels : feature maps C, a stamp for each
+    hidden : width of the two dense layers
+    capsules : number of parts N
+
+    Attributes
+    ----------
+    act : code (B, code_length) → matrices (B, 3, 3)
+
+    Raises
+    ------
+    ValueError
+        An unknown action.
+    """
+
+    stride = 1
+
+    def __init__(
+        self,
+        z: int,
+        transform: Transform,
+        action: str = "generator",
+        channels: int = 4,
+        hidden: int = 512,
+        capsules: int = 192,
+    ) -> None:
+        if action not in ACTIONS:
+            raise ValueError(f"unknown action {action!r}: choose one of {', '.join(ACTIONS)}")
+        super().__init__(transform.side, Stamps(channels))
+        self.act = ACTIONS[action](transform)
+        self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.address = nn.Sequential(nn.Linear(hidden, capsules * 2), nn.Unflatten(1, (capsules, 2)))
+        self.activation = nn.Sequential(
+            nn.Linear(hidden, capsules * channels), nn.Sigmoid(), nn.Unflatten(1, (capsules, channels))
+        )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the learned generators, and let the parts start all over the box that a digit fills."""
+        if isinstance(self.act, LearnedGenerator):
+            self.act.reset_parameters(generator)
+        edge = INKED / (self.size - 1)
+        nn.init.uniform_(self.address[0].bias, -edge, edge, generator=generator)
+
+    def parts(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Addresses (B, N, 2) in the object's frame and activations (B, N, C), from the latent code alone."""
+        hidden = self.dense(latent)  # (B,hidden)
+        return self.address(hidden), self.activation(hidden)
+
+    def learned(self) -> dict[str, list]:
+        """What was found out about the transform: the ``"generators"`` (K, 3, 3), if they are learned."""
+        return {"generators": self.act.generators().tolist()} if isinstance(self.act, LearnedGenerator) else {}
+
+    def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        places, activations = self.parts(latent)
+        return to_index_space(move(self.act(code), places), self.size), activations

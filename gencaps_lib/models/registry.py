@@ -1,0 +1,141 @@
+"""Every model of the registry by name: its parts are put together, at a task's sizes, with weights that a seed fixes.
+
+References
+----------
+Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the weights at
+the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gencaps_lib.capsules import GenerativeCapsules
+from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses
+from gencaps_lib.models.adversarial import AdversarialAutoencoder
+from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCapsules
+from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
+from gencaps_lib.models.composed import ComposedCapsules
+from gencaps_lib.models.oriented import OrientedCapsules
+from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
+from gencaps_lib.tasks import Task
+from gencaps_lib.transforms import Transform
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def layer_table(model: nn.Module, *inputs: Tensor) -> list[tuple[str, str, tuple[int, ...], int]]:
+    """The layers with parameters, in the order in which ``model(*inputs)`` calls them.
+
+    Returns
+    -------
+    for each, its name, its kind, the shape of its output without the batch (of the last, if it has several: a capsule
+    layer's poses), and its number of parameters
+    """
+    rows: list[tuple[str, str, tuple[int, ...], int]] = []
+
+    def watch(name: str) -> Callable:
+        def note(layer: nn.Module, _: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            shown = output[-1] if isinstance(output, tuple) else output
+            rows.append((name, type(layer).__name__, tuple(shown.shape[1:]), count_parameters(layer)))
+
+        return note
+
+    layers = [(name, layer) for name, layer in model.named_modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers if count_parameters(layer)]
+    try:
+        with torch.no_grad():
+            model(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> ConvDecoder:
+    """The autoencoder's decoder with as many parameters as `ContinuousCapsules` of the same sizes.
+
+    It has the capsules' painter and as many feature maps; only the width of its dense layer is solved for, so that
+    what differs is how the maps are computed. Takes the arguments of `ContinuousCapsules`.
+    """
+    with torch.device("meta"):  # counts, without memory or random numbers
+        capsules = ContinuousCapsules(z, code_length, side, **capsule_sizes)
+        channels, maps = capsules.paint[0].in_channels, capsules.paint[0].out_channels
+        nonlinearity = capsule_sizes.get("nonlinearity", "leaky-relu")
+        narrow, wide = (ConvDecoder(z, code_length, side, channels, maps, hidden, nonlinearity) for hidden in (1, 2))
+    fixed = count_parameters(narrow)
+    per_unit = count_parameters(wide) - fixed
+    hidden = 1 + round((count_parameters(capsules) - fixed) / per_unit)
+    return ConvDecoder(z, code_length, side, channels, maps, max(hidden, 1), nonlinearity)
+
+
+def _told(make: Callable[..., Decoder]) -> Callable[..., Decoder]:
+    """What makes a decoder that is told the transform's code, and knows nothing else of the transform."""
+
+    def decoder(z: int, transform: Transform, **sizes) -> Decoder:
+        return make(z, transform.code_length, transform.side, **sizes)
+
+    return decoder
+
+
+# What puts encoder and decoder together, and what makes the decoder from z, the transform and sizes.
+ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
+    "autoencoder": (Autoencoder, _told(ConvDecoder)),
+    "adversarial-autoencoder": (AdversarialAutoencoder, _told(partial(ConvDecoder, channels=128, maps=64))),
+    "autoencoder-matched": (Autoencoder, _told(matched_decoder)),
+    "continuous-capsules": (Autoencoder, _told(ContinuousCapsules)),
+    "digit-capsules": (Autoencoder, _told(DigitCapsules)),
+    "learned-addresses": (Autoencoder, _told(LearnedAddresses)),
+    "learned-addresses-pretrained": (Autoencoder, _told(PretrainedAddresses)),
+    "composed-capsules-map": (Autoencoder, partial(ComposedCapsules, action="map")),
+    "composed-capsules": (Autoencoder, partial(ComposedCapsules, action="generator")),
+    "composed-capsules-known": (Autoencoder, partial(ComposedCapsules, action="known")),
+    "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
+    "autoencoder-warp": (Autoencoder, WarpedDecoder),
+    "coordinate-decoder": (Autoencoder, CoordinateDecoder),
+    "spatial-broadcast": (Autoencoder, _told(SpatialBroadcast)),
+}
+
+
+def build(name: str, task: Task, seed: int = 0) -> Autoencoder:
+    """Build a model by name, at the sizes that the task gives it.
+
+    Parameters
+    ----------
+    name : one of `ARCHITECTURES`, or a name for which the task's sizes say which of them it is, as ``architecture``
+    task : what it will be trained on: it sets the image's side, the code's length and the sizes
+    seed : of the weights; the global generator is left alone
+
+    Raises
+    ------
+    ValueError
+        An unknown name.
+    """
+    sizes = dict(task.sizes.get(name, {}))
+    architecture = sizes.pop("architecture", name)
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(ARCHITECTURES)}")
+    assemble, make_decoder = ARCHITECTURES[architecture]
+    z = sizes.pop("z", 10)
+    encoder_sizes = dict(sizes.pop("encoder", {}))
+    critic_sizes = dict(sizes.pop("critic", {}))
+    # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
+    with torch.random.fork_rng(devices=[]):
+        decoder = make_decoder(z, task.transform, **sizes)
+        model = assemble(Encoder(z, **encoder_sizes), decoder, z, task.transform.code_length, **critic_sizes)
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, (GenerativeCapsules, PerCapsuleLinear)):
+            module.reset_parameters(generator)
+    model.decoder.reset_parameters(generator)
+    return model

@@ -1,0 +1,98 @@
+"""What is kept beside a result: pictures that the model drew, and the weights of a small decoder."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from gencaps_lib.data import Digits
+from gencaps_lib.experiments import RECOGNISES, Experiment
+from gencaps_lib.tasks import Task
+from gencaps_lib.training import products
+
+GALLERY = "gallery.npz"
+DECODER = "decoder.safetensors"
+SUFFIXES = (GALLERY, DECODER)
+IMAGES = 3  # of each held-out digit in a gallery
+DECODER_BYTES = 1_500_000  # decoders of this size and more are not kept
+
+
+def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, seed: int) -> dict[str, bytes]:
+    """The files to be kept beside the result of a trained model, by suffix; none for a classifier.
+
+    Parameters
+    ----------
+    experiment : at the profile of the run
+    name : of the model in it
+    model : trained, on the device of the digits
+    test : the test digits, of which a gallery shows the first of each held-out digit
+    seed : of the run; only the decoder of seed 0 is kept
+    """
+    if experiment.kind(name) is RECOGNISES:
+        return {}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **gallery(model, experiment.task, test))
+    kept = {GALLERY: buffer.getvalue()}
+    if seed == 0:
+        weights = pack_decoder(model)
+        if len(weights) < DECODER_BYTES:
+            kept[DECODER] = weights
+    return kept
+
+
+@torch.no_grad()
+def gallery(model: nn.Module, task: Task, digits: Digits) -> dict[str, np.ndarray]:
+    """Targets and what a model draws of them, to look at.
+
+    Returns
+    -------
+    ``target`` and ``drawn``, (P, 3·D, side, side) uint8, 0 the background: a row for each of the P points of
+    ``task.some_points()``, a column for each of the first three images of the D held-out digits
+    """
+    images = torch.cat([digits.of(digit).first(IMAGES).images for digit in task.held_out])
+    points = torch.tensor(task.some_points(), dtype=torch.float32, device=images.device)
+    values = task.transform.along_grid(points).repeat_interleave(len(images), 0)
+    images = images.repeat(len(points), 1, 1, 1)
+    was_training = model.training
+    model.eval()
+    try:
+        with products("float32", images.device):
+            drawn = model(images, task.code(values))
+    finally:
+        model.train(was_training)
+
+    def thumbnails(batch: Tensor) -> np.ndarray:
+        levels = ((batch + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return levels.unflatten(0, (len(points), -1)).squeeze(2).cpu().numpy()
+
+    return {"target": thumbnails(task.target(images, values)), "drawn": thumbnails(drawn)}
+
+
+def pack_decoder(model: nn.Module) -> bytes:
+    """The weights of a model's decoder in half precision, as safetensors."""
+    state = model.decoder.state_dict()
+    halves = {
+        name: (weights.half() if weights.is_floating_point() else weights).cpu().contiguous()
+        for name, weights in state.items()
+    }
+    return safetensors.torch.save(halves)
+
+
+def unpack_decoder(experiment: Experiment, name: str, content: bytes) -> nn.Module:
+    """The decoder of an experiment's model, in single precision, with the weights of `pack_decoder`.
+
+    Raises
+    ------
+    ValueError
+        The content is no safetensors file, or holds the weights of another decoder.
+    """
+    decoder = experiment.build(name).decoder.eval()
+    try:
+        decoder.load_state_dict(safetensors.torch.load(content))
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise ValueError(f"these are not the weights of {name}: {str(error).splitlines()[0]}") from None
+    return decoder

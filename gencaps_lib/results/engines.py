@@ -1,0 +1,128 @@
+"""What makes the runs of a study: this process; for a Ray cluster see `ray`."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import warnings
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+
+from gencaps_lib.data import Digits
+from gencaps_lib.results.jobs import Job
+from gencaps_lib.results.runs import Made, make
+from gencaps_lib.training import turns
+
+
+class EngineError(RuntimeError):
+    """An engine that cannot be used; the message says what to do."""
+
+
+Outcome = Made | str  # or why there is none
+
+
+def attempt(job: Job, train: Digits, test: Digits, progress: bool = False) -> Outcome:
+    """Make a run; whatever goes wrong in it becomes a reason, but for being interrupted."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "interrupted", UserWarning)  # the model is not kept
+            return make(job.entry, job.model, train, test, job.seed, progress, partial=False)
+    except Exception as error:  # a study goes on, whatever it is: out of memory, a loss that is not finite, a bug
+        return reason(error)
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error's message, or its kind."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def _check_gpu(device: torch.device) -> None:
+    """Raise an EngineError where a GPU does not answer: after some errors it answers nothing more to a process."""
+    if device.type != "cuda":
+        return
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        raise EngineError(
+            f"the GPU does not answer any more ({reason(error)}): start the study again, it goes on "
+            "where it was; --retry makes the run that failed once more"
+        ) from None
+
+
+class Engine(Protocol):
+    """What makes the runs of a study."""
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs can be under way at once."""
+
+    def start(self, job: Job) -> None:
+        """Take a job."""
+
+    def finish(self) -> tuple[Job, Outcome]:
+        """Wait for one of the jobs under way, and hand over what came of it."""
+
+    def close(self) -> None:
+        """Drop what is under way."""
+
+
+class LocalEngine:
+    """Makes runs in this process: one after the other, or on a GPU several at once, each on a stream of its own.
+
+    Parameters
+    ----------
+    digits : training and test digits by source, on the device to train on
+    progress : show a bar while training, where runs are made one after the other
+    at_once : how many runs are under way at once
+
+    Raises
+    ------
+    EngineError
+        Several at once on another device than CUDA, where nothing would be gained.
+    """
+
+    def __init__(self, digits: Mapping[str, tuple[Digits, Digits]], progress: bool = True, at_once: int = 1) -> None:
+        devices = {train.images.device.type for train, _ in digits.values()}
+        if at_once > 1 and devices - {"cuda"}:
+            raise EngineError("several runs at once pay on CUDA only: leave --at-once out, or start several studies")
+        self.capacity = at_once
+        self._digits = digits
+        self._progress = progress and at_once == 1
+        self._jobs: deque[Job] = deque()
+        self._threads: list[threading.Thread] = []
+        self._ended: queue.SimpleQueue[tuple[Job, Outcome]] = queue.SimpleQueue()
+
+    def start(self, job: Job) -> None:
+        self._jobs.append(job)
+        if self.capacity > 1:
+            self._threads.append(threading.Thread(target=self._beside, args=(job,), daemon=True))
+            self._threads[-1].start()
+
+    def finish(self) -> tuple[Job, Outcome]:
+        job, outcome = self._ended.get() if self.capacity > 1 else (self._jobs[0], None)
+        self._jobs.remove(job)
+        train, test = self._digits[job.entry.source]
+        _check_gpu(train.images.device)
+        return job, attempt(job, train, test, self._progress) if outcome is None else outcome
+
+    def _beside(self, job: Job) -> None:
+        """Make a run in a thread of its own."""
+        outcome: Outcome = "interrupted"
+        try:
+            with turns.taken():
+                outcome = attempt(job, *self._digits[job.entry.source])
+        except KeyboardInterrupt:
+            pass  # the engine was closed
+        finally:
+            if isinstance(outcome, Made):
+                machine = {**outcome.result.machine, "at once": str(self.capacity)}
+                outcome = outcome._replace(result=replace(outcome.result, machine=machine))
+            self._ended.put((job, outcome))
+
+    def close(self) -> None:
+        turns.stop(self._threads)
+        self._jobs.clear()

@@ -1,0 +1,71 @@
+"""What a result depends on: a run's configuration as plain data, and fingerprints that notice when it changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from gencaps_lib.experiments import Experiment
+from gencaps_lib.transforms import SIDE
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, mappings and tuples as the dicts and lists that JSON has."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **plain(fields)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
+    """Everything that determines a run of a model but its seed, as plain data."""
+    task = plain(experiment.task)
+    task["sizes"] = task["sizes"].get(model, {})
+    return {
+        "task": task,
+        # Named only where they are not as usual: all other results are what they were before there was a choice.
+        **({"growth": experiment.growth[model]} if model in experiment.growth else {}),
+        **({"precision": experiment.precision[model]} if model in experiment.precision else {}),
+        **({"draws": experiment.draws} if experiment.draws != 1 else {}),
+        **({"test_sample": experiment.test_sample} if experiment.test_sample is not None else {}),
+        "steps": experiment.steps,
+        "batch": experiment.batch,
+        "optimiser": plain(experiment.optimiser(model)),
+        "test_digits": experiment.test_digits,
+    }
+
+
+def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, Any]:
+    """What must stay as it is for a result to stay true: a hash of the configuration, and a probe of the model.
+
+    The probe is the mean and the deviation of what the freshly built model draws from a fixed input. It is kept as
+    numbers and compared with a tolerance, because a hash of rounded numbers flips where one lies on the
+    border of its rounding.
+    """
+    config = json.dumps(configuration(experiment, model), sort_keys=True)
+    digest = hashlib.sha256(config.encode()).hexdigest()
+    built = experiment.build(model, seed).eval()
+    ramp = torch.linspace(-1, 1, SIDE)
+    images = torch.stack([ramp[:, None] * ramp, ramp[:, None].expand(-1, SIDE).clone()])[:, None]  # (2,1,28,28)
+    code = experiment.task.code(experiment.task.grid_values()[[0, -1]])
+    with torch.no_grad():
+        drawn = experiment.kind(model).answer(built, images, code)
+    probe = [drawn[0].mean(), drawn[0].std(), drawn[1].mean(), drawn[1].std(), (drawn[0] - drawn[1]).abs().mean()]
+    return {"config": digest, "probe": [float(f"{value.item():.6g}") for value in probe]}
+
+
+def matches(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two fingerprints are of the same configuration and of models that compute the same."""
+    return one["config"] == other["config"] and all(
+        math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-5) for a, b in zip(one["probe"], other["probe"], strict=True)
+    )

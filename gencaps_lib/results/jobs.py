@@ -1,0 +1,153 @@
+"""Jobs: the runs that a study is made of, their order, and how it stands with each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gencaps_lib import results
+from gencaps_lib.experiments import EXPERIMENTS, Experiment, named
+from gencaps_lib.results.record import FAILURE, Result
+from gencaps_lib.results.statistics import Runs
+from gencaps_lib.tables import lines
+
+DONE, MISSING, STALE, FAILED, ELSEWHERE = "done", "missing", "stale", "failed", "elsewhere"
+
+
+class Job(NamedTuple):
+    """One run of a study, as plain data."""
+
+    experiment: str
+    model: str
+    seed: int
+    profile: str
+
+    @property
+    def entry(self) -> Experiment:
+        """The experiment of the registry, at the job's profile."""
+        return EXPERIMENTS[self.experiment].at(self.profile)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """Everything that determines the run but its seed."""
+        return results.configuration(self.entry, self.model)
+
+    def path(self, folder: str | os.PathLike) -> Path:
+        """Where the result lies."""
+        return results.result_path(folder, self.experiment, self.model, self.seed)
+
+    def __str__(self) -> str:
+        return f"{self.experiment}, {self.model}, seed {self.seed}"
+
+
+def plan(
+    profile: str,
+    experiments: Sequence[str] = (),
+    models: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+) -> list[Job]:
+    """The jobs of a study, in their order: every model of every experiment has one seed before any has two.
+
+    Parameters
+    ----------
+    profile : of all runs
+    experiments : names, all of the registry by default
+    models : names, all of each experiment by default
+    seeds : each experiment's own by default
+
+    Raises
+    ------
+    ValueError
+        An unknown experiment, or a model that none of the experiments has.
+    """
+    entries = [named(name).at(profile) for name in dict.fromkeys(experiments or EXPERIMENTS)]
+    known = list(dict.fromkeys(model for entry in entries for model in entry.models))
+    for name in models:
+        if name not in known:
+            raise ValueError(f"unknown model {name!r}: choose one of {', '.join(known)}")
+    jobs = {
+        Job(entry.name, model, seed, profile): place
+        for entry in entries
+        for model in entry.models
+        if not models or model in models
+        for place, seed in enumerate(dict.fromkeys(entry.seeds if seeds is None else seeds))
+    }
+    return sorted(jobs, key=jobs.__getitem__)  # stable: the first seed of each, then the second
+
+
+@dataclass(frozen=True)
+class State:
+    """How it stands with a job.
+
+    Attributes
+    ----------
+    kind : ``"done"``, ``"missing"``, ``"stale"``, ``"failed"``, or ``"elsewhere"``: another study is at it
+    note : why
+    seconds : that it took, of a job that is done
+    result : of a job that is done
+    """
+
+    kind: str
+    note: str = ""
+    seconds: float = 0.0
+    result: Result | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, result: Result) -> State:
+        """The state of a job with this result."""
+        return cls(DONE, seconds=result.seconds, result=result)
+
+
+def look(job: Job, folder: str | os.PathLike, data: str | os.PathLike | None = None) -> State:
+    """How it stands with a job, from what lies in the folder.
+
+    Parameters
+    ----------
+    job, folder : the job, and the folder of results
+    data : folder of MNIST, as `root` of `data.load_digits`
+
+    Raises
+    ------
+    DataError
+        The folder of MNIST that was named lacks it.
+    """
+    path = job.path(folder)
+    try:
+        if path.exists():
+            faults = results.faults(path, job.entry, data)
+            return State(STALE, faults[0]) if faults else State.of(results.read(path))
+    except OSError as error:
+        return State(FAILED, f"cannot look at {path} ({error.strerror})")
+    try:
+        failure = json.loads(results.beside(path, FAILURE).read_text(encoding="utf-8"))
+        # What failed at another profile, or before the configuration changed, may well work now.
+        if (failure["profile"], failure["config"]) == (job.profile, job.configuration):
+            return State(FAILED, failure["reason"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # there is no record, or none that can be read
+    return State(MISSING)
+
+
+def table(states: Mapping[Job, State]) -> list[str]:
+    """How a study stands, a line for each model: its data, the seeds that are there, and their losses.
+
+    Losses are those of `Runs.summary`, of a classifier rates of error.
+    """
+    models = list(dict.fromkeys((job.experiment, job.model) for job in states))
+    rows = [("experiment", "model", "data", "seeds", "inside", "outside", "ratio", "")]
+    for experiment, model in models:
+        mine = {job: state for job, state in states.items() if job[:2] == (experiment, model)}
+        there = tuple(state.result for state in mine.values() if state.kind == DONE)
+        data = sorted({result.source for result in there})
+        # What is of different data is not counted together.
+        numbers = Runs(there, next(iter(mine)).entry.task).summary if len(data) == 1 else ("", "", "")
+        kinds = [state.kind for state in mine.values()]
+        notes = ", ".join(
+            f"{kinds.count(kind)} {kind}" for kind in (MISSING, STALE, FAILED, ELSEWHERE) if kind in kinds
+        )
+        rows.append((experiment, model, ", ".join(data), f"{len(there)}/{len(kinds)}", *numbers, notes))
+    return lines(rows)

@@ -1,0 +1,103 @@
+"""What a run is made with, and how long it will take here."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gencaps_lib.data import Digits
+from gencaps_lib.experiments import Experiment
+from gencaps_lib.training import WARM_UP, fit
+
+
+def setting(digits: Digits, profile: str) -> str:
+    """What the numbers of a chapter depend on, in a line: profile, data, device and version."""
+    return (
+        f"{profile} profile; data: {digits.source}, {len(digits):,} digits; "
+        f"{device_name(digits.images.device)}; PyTorch {torch.__version__}"
+    )
+
+
+def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> str:
+    """How long training the models will take here, in a line: a few steps of each are timed, on a GPU some hundreds.
+
+    A preliminary training is not counted.
+    """
+    device = train.images.device
+    few, many = (1, 6) if device.type == "cpu" else (WARM_UP + 1, 300)
+    seconds = 0.0
+    for name in models:
+        model = experiment.build(name).to(device, memory_format=torch.channels_last)
+        options = experiment.fit_options(device, name) | {"progress": False}
+        train_for = partial(fit, model, experiment.task, train, **options)
+        train_for(few)  # warms up, and prepares the model
+        # The capture of a step on CUDA is in both and cancels.
+        short, long = (seconds_of(partial(train_for, steps), device) for steps in (few, many))
+        seconds += (long - short) / (many - few) * experiment.steps
+    return (
+        f"{experiment.steps:,} steps at batch {experiment.batch} for {', '.join(models)}: "
+        f"about {_duration(seconds)} of training here"
+    )
+
+
+def seconds_of(run: Callable[[], Any], device: torch.device, times: int = 1) -> float:
+    """The time that one call takes, over some in a row."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    for _ in range(times):
+        run()
+    wait()
+    return (time.perf_counter() - start) / times
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(seconds, 1):.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or how many threads the CPU is used with."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """The device, the versions and the commit that a run is made with, and the day."""
+    return {
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit(),
+        "made": date.today().isoformat(),
+    }
+
+
+def commit(*apart: str) -> str:
+    """The commit of the checkout that this file is in, with "-dirty" where files of it differ.
+
+    It is "unknown" where there is none: in an installed package, though that may lie in the checkout of something else.
+
+    Parameters
+    ----------
+    apart : paths in the checkout that may differ
+    """
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        asked = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(asked, capture_output=True, encoding="utf-8", check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)
+        others = [f":(top,exclude){path}" for path in apart]
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *others)
+        return git("describe", "--always") + ("-dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

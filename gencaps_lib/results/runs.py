@@ -1,0 +1,154 @@
+"""One run: a model is built, trained and judged, and its result made."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from gencaps_lib.data import Digits
+from gencaps_lib.experiments import Experiment
+from gencaps_lib.results.attachments import extras
+from gencaps_lib.results.fingerprints import configuration, fingerprint, matches, plain
+from gencaps_lib.results.folder import (
+    FRESH,
+    PUBLISHED,
+    check,
+    faults,
+    fresh,
+    load,
+    load_decoder,
+    published,
+    unregistered,
+)
+from gencaps_lib.results.provenance import forecast, machine, setting
+from gencaps_lib.results.record import Result, ResultError, beside, check_free, read, result_path, thinned, write
+from gencaps_lib.results.statistics import Runs
+from gencaps_lib.training import fit, products
+
+__all__ = [
+    "FRESH",
+    "PUBLISHED",
+    "Made",
+    "Result",
+    "ResultError",
+    "Runs",
+    "beside",
+    "check",
+    "check_free",
+    "configuration",
+    "extras",
+    "faults",
+    "fingerprint",
+    "forecast",
+    "fresh",
+    "load",
+    "load_decoder",
+    "machine",
+    "make",
+    "matches",
+    "plain",
+    "published",
+    "read",
+    "result_path",
+    "run",
+    "setting",
+    "unregistered",
+    "write",
+]
+
+
+def run(
+    experiment: Experiment,
+    model: str,
+    train: Digits,
+    test: Digits,
+    seed: int = 0,
+    progress: bool = True,
+    partial: bool = True,
+) -> tuple[Result, nn.Module]:
+    """Build, train and judge one model of an experiment, on the device of the digits.
+
+    Parameters
+    ----------
+    experiment : at the profile that is wanted
+    model : one of its models
+    train, test : the digits; the experiment says how many of the test digits are judged
+    seed : of the weights and the batches
+    progress : show a bar while training
+    partial : judge an interrupted training, too
+
+    Returns
+    -------
+    the result, and the trained model. After an interrupted training the result is not ``complete``.
+
+    Raises
+    ------
+    ValueError
+        Digits of two data sets.
+    KeyboardInterrupt
+        The training was interrupted, and `partial` is false.
+    """
+    if train.source != test.source:
+        raise ValueError(f"one run is of one data set: these are {train.source} and {test.source}; load both again")
+    built = experiment.build(model, seed).to(train.images.device, memory_format=torch.channels_last)
+    start = time.perf_counter()
+    options = experiment.fit_options(train.images.device, model)
+    history = fit(
+        built, experiment.task, train.of(*experiment.task.digits), experiment.steps, seed, progress=progress, **options
+    )
+    seconds = time.perf_counter() - start
+    if len(history) < experiment.steps and not partial:
+        raise KeyboardInterrupt
+    with products("float32", train.images.device):
+        curves, images = experiment.kind(model).judge(built, experiment.task, experiment.judged(test))
+    result = Result(
+        experiment=experiment.name,
+        model=model,
+        seed=seed,
+        profile=experiment.profile,
+        source=train.source,
+        config=configuration(experiment, model),
+        unit=experiment.task.transform.unit,
+        grid=list(experiment.task.grid),
+        curves=curves,
+        images=images,
+        history=thinned(history, experiment.steps),
+        seconds=seconds,
+        machine=machine(train.images.device) | {"precision": options["precision"]},
+        fingerprint=fingerprint(experiment, model, seed),
+        learned=experiment.kind(model).learned(built),
+    )
+    return result, built
+
+
+class Made(NamedTuple):
+    """A run that was made: its result, the content of the files beside it by suffix, and the seconds all of it took."""
+
+    result: Result
+    extras: Mapping[str, bytes]
+    seconds: float
+
+    def write(self, folder: str | os.PathLike, force: bool = False) -> Path:
+        """Write all of it into a folder of results, see `record.write`."""
+        return write(self.result, folder, force, self.extras)
+
+
+def make(
+    experiment: Experiment,
+    model: str,
+    train: Digits,
+    test: Digits,
+    seed: int = 0,
+    progress: bool = True,
+    partial: bool = True,
+) -> Made:
+    """A `run`, and what is kept beside its result; takes the arguments of `run`, and raises what it raises."""
+    start = time.perf_counter()
+    result, built = run(experiment, model, train, test, seed, progress, partial)
+    return Made(result, extras(experiment, model, built, test, seed), time.perf_counter() - start)

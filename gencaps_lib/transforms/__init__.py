@@ -1,0 +1,28 @@
+"""What is done to a digit: on images, as matrices, and as the families that tasks draw from."""
+
+from gencaps_lib.transforms.families import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, Transform
+from gencaps_lib.transforms.images import BACKGROUND, SIDE, check_images, rotate, shift, warp
+from gencaps_lib.transforms.matrices import affine, cells, exponential, inverse, move, rotation, translation
+
+__all__ = [
+    "BACKGROUND",
+    "SIDE",
+    "RawRotation",
+    "Rotation",
+    "RotationAndShift",
+    "Scale",
+    "Shear",
+    "Shift",
+    "Transform",
+    "affine",
+    "cells",
+    "check_images",
+    "exponential",
+    "inverse",
+    "move",
+    "rotate",
+    "rotation",
+    "shift",
+    "translation",
+    "warp",
+]

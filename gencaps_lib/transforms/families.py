@@ -1,0 +1,299 @@
+"""Transforms beyond the article's: scale, shear, and rotation with shift, for capsules whose poses compose.
+
+Each is a `Transform`. Matrices and generators are those of `matrices`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gencaps_lib.transforms.images import SIDE, rotate, shift, warp
+from gencaps_lib.transforms.matrices import affine, rotation, translation
+
+
+class Transform(Protocol):
+    """What a task needs of a transform. `values` are (B, dimensions) tensors."""
+
+    unit: str  # of the values, for axes
+    axis_label: str  # of the evaluation grid
+    dimensions: int  # numbers in a value, and in its parameters
+    factors: tuple[int, ...]  # how many parameters each exponential takes, see `matrices.exponential`
+    code_length: int  # numbers in the code that tells the decoder about it
+
+    @property
+    def side(self) -> int:
+        """Side of a transformed image, in pixels."""
+
+    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Uniform values (B, dimensions) between `low` and `high` (B,), both ends included."""
+
+    def along_grid(self, points: Tensor) -> Tensor:
+        """The values (G, dimensions) that the points (G,) of an evaluation grid stand for."""
+
+    def apply(self, images: Tensor, values: Tensor) -> Tensor:
+        """Transform images (B, 1, 28, 28) by values (B, dimensions): (B, 1, side, side)."""
+
+    def code(self, values: Tensor) -> Tensor:
+        """The code (B, code_length), float32, that the decoder is given for values (B, dimensions)."""
+
+    def parameters(self, code: Tensor) -> Tensor:
+        """The parameters t (B, dimensions) of a code (B, code_length): zero where the transform does nothing."""
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        """The matrix (B, 3, 3) that does to addresses what the transform does to images, see `matrices`."""
+
+    def generators(self) -> Tensor:
+        """The generators (dimensions, 3, 3), whose `matrices.exponential` the matrix is."""
+
+    def is_peak(self, point: float) -> bool:
+        """Whether targets are sharper at this point of a grid than beside it, so that losses stand out there."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Shifts by whole pixels on a canvas with `margin` more pixels on every side.
+
+    The code is the offset over the margin, so that the canvas spans [-1, 1], and the parameters are the code. An
+    evaluation grid runs along the diagonal: point s stands for the offset (s, s).
+    """
+
+    margin: int = 20
+    unit = "pixels"
+    axis_label = "shift along the diagonal (pixels)"
+    dimensions = 2
+    code_length = 2
+    factors = (2,)
+
+    @property
+    def side(self) -> int:
+        return SIDE + 2 * self.margin
+
+    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        uniform = torch.rand(len(low), 2, generator=generator, dtype=torch.float32, device=low.device)
+        return (low[:, None] + (uniform * (high - low + 1)[:, None]).floor()).long()
+
+    def along_grid(self, points: Tensor) -> Tensor:
+        return points.round().long()[:, None].expand(-1, 2)
+
+    def apply(self, images: Tensor, values: Tensor) -> Tensor:
+        return shift(images, values, self.margin)
+
+    def code(self, values: Tensor) -> Tensor:
+        return values.float() / self.margin
+
+    @property
+    def reach(self) -> float:
+        """How far a shift by the margin moves addresses, for which the canvas spans [-1, 1] between cell centres."""
+        return 2 * self.margin / (self.side - 1)
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return code
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        return translation(self.reach * parameters)
+
+    def generators(self) -> Tensor:
+        generators = torch.zeros(2, 3, 3)
+        generators[0, 0, 2] = generators[1, 1, 2] = self.reach
+        return generators
+
+    def is_peak(self, point: float) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Rotations about the centre, counter-clockwise, in degrees; the code is (cos, sin) of the angle.
+
+    The parameter is the angle in radians: from (cos, sin), between -π and π.
+    At multiples of 90° pixels fall on pixels: nothing is interpolated, the target is not blurred, and every model
+    has a larger loss there. Such points are peaks, and are not counted.
+    """
+
+    unit = "degrees"
+    axis_label = "angle (degrees)"
+    dimensions = 1
+    code_length = 2
+    factors = (1,)
+    side = SIDE
+
+    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
+        return (low + uniform * (high - low))[:, None]
+
+    def along_grid(self, points: Tensor) -> Tensor:
+        return points[:, None]
+
+    def apply(self, images: Tensor, values: Tensor) -> Tensor:
+        return rotate(images, values[:, 0])
+
+    def code(self, values: Tensor) -> Tensor:
+        radians = values[:, 0].float() * (math.pi / 180)
+        return torch.stack([radians.cos(), radians.sin()], 1)
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return torch.atan2(code[:, 1:], code[:, :1])
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        return rotation(parameters[:, 0])
+
+    def generators(self) -> Tensor:
+        return torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 0]]])
+
+    def is_peak(self, point: float) -> bool:
+        return abs((point + 45) % 90 - 45) < 1
+
+
+@dataclass(frozen=True)
+class RawRotation(Rotation):
+    """Rotations whose code is the angle itself, over 180°: with it, angles beyond ±180° are codes never seen."""
+
+    code_length = 1
+
+    def code(self, values: Tensor) -> Tensor:
+        return values.float() / 180
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return math.pi * code
+
+
+@dataclass(frozen=True)
+class _OneParameter:
+    """An affine transform with one parameter, on a canvas with `margin` more pixels on every side.
+
+    The value, the code and the parameter are the same number, but for a factor. What is bilinearly interpolated is
+    blurred; at zero nothing is, so that this point is a peak.
+    """
+
+    margin: int = 6
+    dimensions = 1
+    code_length = 1
+    factors = (1,)
+
+    @property
+    def side(self) -> int:
+        return SIDE + 2 * self.margin
+
+    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
+        return (low + uniform * (high - low))[:, None]
+
+    def along_grid(self, points: Tensor) -> Tensor:
+        return points[:, None]
+
+    def apply(self, images: Tensor, values: Tensor) -> Tensor:
+        return warp(images, self.matrix(self.parameters(self.code(values))), self.margin)
+
+    def code(self, values: Tensor) -> Tensor:
+        return values.float()
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return code
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def is_peak(self, point: float) -> bool:
+        return abs(point) < 1e-6
+
+
+@dataclass(frozen=True)
+class Scale(_OneParameter):
+    """Scaling about the centre, in octaves: at 1 everything is twice as large, at -1 half as large.
+
+    The code is the value; the parameter is the logarithm of the factor.
+    """
+
+    unit = "octaves"
+    axis_label = "scale (octaves)"
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return math.log(2) * code
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        factor = parameters[:, :1].exp()  # (B,1)
+        linear = torch.diag_embed(factor.expand(-1, 2))  # (B,2,2)
+        return affine(linear, torch.zeros_like(linear[..., 0]))
+
+    def generators(self) -> Tensor:
+        return torch.tensor([[[1, 0, 0], [0, 1, 0], [0, 0, 0]]], dtype=torch.float32)
+
+
+@dataclass(frozen=True)
+class Shear(_OneParameter):
+    """Horizontal shear about the centre: a point r pixels below it moves value·r pixels to the right.
+
+    Value, code and parameter are the same number.
+    """
+
+    unit = "columns a row"
+    axis_label = "shear (columns a row)"
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        none, one = torch.zeros_like(parameters[:, 0]), torch.ones_like(parameters[:, 0])
+        linear = torch.stack([torch.stack([one, none], 1), torch.stack([parameters[:, 0], one], 1)], 1)  # (B,2,2)
+        return affine(linear, torch.zeros_like(linear[..., 0]))
+
+    def generators(self) -> Tensor:
+        return torch.tensor([[[0, 0, 0], [1, 0, 0], [0, 0, 0]]], dtype=torch.float32)
+
+
+@dataclass(frozen=True)
+class RotationAndShift:
+    """A rotation about the image's centre, and then a shift by whole pixels on a canvas with a margin.
+
+    A value is (degrees, rows, columns). What a range or a grid speaks of is the part of the transform's reach, 180° and
+    the margin: between -0.5 and 0.5 lie angles to ±90° and shifts to half the margin, each drawn by itself; point p of
+    a grid stands for 180°·p and a diagonal shift of p margins. The code is that of `Rotation` and that of `Shift`, and
+    so are the parameters: (radians, row, column). The matrix is a product of two exponentials, for the two
+    transforms do not commute: the rotation's acts first.
+    """
+
+    margin: int = 20
+    unit = "of the reach"
+    dimensions = 3
+    code_length = 4
+    factors = (1, 2)
+
+    @property
+    def axis_label(self) -> str:
+        return f"angle over 180° and shift over {self.margin} pixels"
+
+    @property
+    def side(self) -> int:
+        return self._shift.side
+
+    @property
+    def _shift(self) -> Shift:
+        return Shift(self.margin)
+
+    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        degrees = Rotation().draw(180 * low, 180 * high, generator)  # (B,1)
+        pixels = [(self.margin * end).round() for end in (low, high)]
+        return torch.cat([degrees, self._shift.draw(*pixels, generator)], 1)
+
+    def along_grid(self, points: Tensor) -> Tensor:
+        return torch.cat([180 * points[:, None], self._shift.along_grid(self.margin * points)], 1)
+
+    def apply(self, images: Tensor, values: Tensor) -> Tensor:
+        return self._shift.apply(Rotation().apply(images, values[:, :1]), values[:, 1:].round().long())
+
+    def code(self, values: Tensor) -> Tensor:
+        return torch.cat([Rotation().code(values[:, :1]), self._shift.code(values[:, 1:])], 1)
+
+    def parameters(self, code: Tensor) -> Tensor:
+        return torch.cat([Rotation().parameters(code[:, :2]), self._shift.parameters(code[:, 2:])], 1)
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        return self._shift.matrix(parameters[:, 1:]) @ Rotation().matrix(parameters[:, :1])
+
+    def generators(self) -> Tensor:
+        return torch.cat([Rotation().generators(), self._shift.generators()])
+
+    def is_peak(self, point: float) -> bool:
+        return Rotation().is_peak(180 * point)
