@@ -53,6 +53,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/lint-imports
 
 unit: .venv/ready browser
 	$(HERMETIC) $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile $(UNIT_ARGS) tests
