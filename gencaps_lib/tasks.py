@@ -7,10 +7,8 @@ all of them. What a *value* is depends on the transform: an offset (row, column)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +31,6 @@ class Task:
     grid : points of the evaluation, in the transform's unit
     inside : points p with inside[0] ≤ p ≤ inside[1] count as in the held-out digits' training range
     outside : points from ±outside on count as out of it; the rest is the border, and counts as neither
-    sizes : sizes of each model on this task, by the model's name
     """
 
     name: str
@@ -44,7 +41,6 @@ class Task:
     outside: float
     held_out: tuple[int, ...] = (4, 9)
     digits: tuple[int, ...] = tuple(range(10))
-    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.seen) != 10:
@@ -52,8 +48,6 @@ class Task:
         if any(low > high for low, high in self.seen):
             raise ValueError("every training range in seen must run from low to high")
         object.__setattr__(self, "seen", tuple((low, high) for low, high in self.seen))
-        sizes = {name: MappingProxyType(dict(size)) for name, size in self.sizes.items()}
-        object.__setattr__(self, "sizes", MappingProxyType(sizes))
 
     def sample(self, labels: Tensor, generator: torch.Generator | None = None, reach: Tensor | None = None) -> Tensor:
         """Draw a training value for each label (B,): (B, dimensions), uniform in the digit's range.

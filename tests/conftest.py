@@ -156,10 +156,7 @@ def generator():
 
 @pytest.fixture
 def task():
-    """A small shift task, on which models of reduced size train in seconds."""
-    slight = {"hidden": 32, "channels": 4, "maps": 4, "encoder": {"maps": (4, 8), "hidden": 32}}
-    capsules = {**slight, "capsules": 8}
-    composed = {"hidden": 32, "channels": 3, "capsules": 8, "encoder": slight["encoder"]}
+    """A small shift task."""
     return Task(
         name="small",
         transform=Shift(margin=2),
@@ -167,22 +164,6 @@ def task():
         grid=(-2, -1, 0, 1, 2),
         inside=(0, 0),
         outside=1,
-        sizes={
-            "autoencoder": slight,
-            "adversarial-autoencoder": {**slight, "critic": {"hidden": 16}},
-            "autoencoder-matched": capsules,
-            "continuous-capsules": capsules,
-            "digit-capsules": {**capsules, "z": 16},
-            "learned-addresses": capsules,
-            "learned-addresses-pretrained": {**capsules, "steps": 20},
-            "composed-capsules-map": composed,
-            "composed-capsules": composed,
-            "composed-capsules-known": composed,
-            "composed-capsules-oriented": composed,
-            "autoencoder-warp": slight,
-            "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": slight["encoder"]},
-            "spatial-broadcast": slight,
-        },
     )
 
 

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from small import build
 
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import build, count_parameters
+from gencaps_lib.models import count_parameters
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.composed import KnownMatrix
 from gencaps_lib.training import Optimiser, fit

@@ -167,9 +167,7 @@ def test_every_candidate_is_what_it_says(monkeypatch):
 
 # An experiment and a model of each architecture that there is.
 ARCHITECTURES = {
-    each.task.sizes[model].get("architecture", model): (each.name, model)
-    for each in EXPERIMENTS.values()
-    for model in each.models
+    spec.architecture: (each.name, model) for each in EXPERIMENTS.values() for model, spec in each.specs.items()
 }
 
 

@@ -246,7 +246,7 @@ def test_a_check_of_no_folder_is_no_pass(tmp_path):
 def own(digits, folder):
     """An experiment that the registry lacks, and its result in the folder."""
     task = replace(EXPERIMENT.task, name="mine")
-    mine = replace(EXPERIMENT, task=task, models=(MODEL,), steps=2)
+    mine = replace(EXPERIMENT, task=task, steps=2).only(MODEL)
     results.make(mine, MODEL, digits, digits, progress=False).write(folder)
     return mine
 

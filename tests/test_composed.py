@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from small import build
 
 from gencaps_lib.evaluation import equivariance_error, full_turn_drift, generator_error
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ComposedCapsules, build, count_parameters
+from gencaps_lib.models import ComposedCapsules, count_parameters
 from gencaps_lib.models.composed import ACTIONS, LearnedGenerator, LearnedMap, Stamps
 from gencaps_lib.training import Optimiser, fit
 from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, rotate, shift
@@ -197,7 +198,7 @@ def test_training_moves_the_generator(task, digits):
 
 def test_sizes_of_the_trial():
     with torch.device("meta"):
-        made = build("composed-capsules", EXPERIMENTS["rotation-extrapolation"].task)
+        made = EXPERIMENTS["rotation-extrapolation"].build("composed-capsules")
     layers = [32 * 512 + 512, 512 * 512 + 512, 512 * 384 + 384, 512 * 768 + 768]
     assert count_parameters(made.decoder) == sum(layers) + 9 + 6
     assert made.z == 32

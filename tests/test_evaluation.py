@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small import build
 
 from gencaps_lib.evaluation import (
     address_equivariance_error,
@@ -15,7 +16,7 @@ from gencaps_lib.evaluation import (
     transfer_ratio,
 )
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import Painter, build
+from gencaps_lib.models import Painter
 
 
 @torch.no_grad()

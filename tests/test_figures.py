@@ -8,11 +8,11 @@ import matplotlib.style
 import numpy as np
 import pytest
 import torch
+from small import build
 
 from gencaps_lib import results
 from gencaps_lib.book import figures
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import build
 from gencaps_lib.results import Runs
 
 CURVES = {digit: [0.4, 0.3, 0.2, 0.3, 0.6] for digit in range(10)}

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from small import build
 
-from gencaps_lib.models import build, reach
+from gencaps_lib.models import reach
 from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses
 from gencaps_lib.training import fit
 

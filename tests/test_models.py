@@ -1,24 +1,25 @@
 """The models: sizes of the reference, shapes, and the equations of their decoders."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
+from small import build
 
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ConvDecoder, DigitCapsules, build, count_parameters, layer_table
+from gencaps_lib.models import ConvDecoder, DigitCapsules, count_parameters, layer_table
+from gencaps_lib.models import build as build_at
 from gencaps_lib.models.adversarial import Critic
 from gencaps_lib.models.parts import Autoencoder
 from gencaps_lib.models.registry import ARCHITECTURES
 from gencaps_lib.routing import route_by_address
 
-SHIFT = EXPERIMENTS["shift-transfer"].task
+SHIFT = EXPERIMENTS["shift-transfer"]
 
 
-def decoder_size(name, task):
+def decoder_size(name, experiment):
     with torch.device("meta"):
-        return count_parameters(build(name, task).decoder)
+        return count_parameters(experiment.build(name).decoder)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +52,13 @@ def test_decoders_have_the_sizes_of_the_reference(name, parts):
 
 def test_encoder_has_the_sizes_of_the_reference():
     with torch.device("meta"):
-        encoder = build("autoencoder", SHIFT).encoder
+        encoder = SHIFT.build("autoencoder").encoder
     assert count_parameters(encoder) == 64 * 17 + 128 * (64 * 16 + 1) + 1024 * 6273 + 10 * 1025
 
 
 def test_matched_autoencoder_has_the_size_of_the_capsules():
     for profile in ("quick", "full"):
-        task = EXPERIMENTS["shift-transfer"].at(profile).task
+        task = SHIFT.at(profile)
         ratio = decoder_size("autoencoder-matched", task) / decoder_size("continuous-capsules", task)
         assert ratio == pytest.approx(1, abs=0.01)
 
@@ -102,7 +103,7 @@ def test_a_seed_fixes_the_weights_and_leaves_the_global_generator_alone(name, ta
 
 
 def test_weights_are_glorot_uniform_and_biases_zero():
-    model = build("continuous-capsules", EXPERIMENTS["shift-transfer"].at("quick").task)
+    model = SHIFT.at("quick").build("continuous-capsules")
     weight = model.decoder.activation[0].weight.detach()
     bound = (6 / sum(weight.shape)) ** 0.5
     assert 0.99 * bound < weight.abs().max() <= bound
@@ -177,7 +178,7 @@ def test_capsules_write_what_they_say(name, task, digits):
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        (lambda model, task: build("gan", task), "choose one of autoencoder"),
+        (lambda model, task: build_at("gan", task), "choose one of autoencoder"),
         (lambda model, task: model.encode(torch.zeros(2, 28, 28)), "images must have shape"),
         (lambda model, task: model.encode(torch.zeros(2, 1, 32, 32)), "28×28"),
         (lambda model, task: model.encode(torch.zeros(0, 1, 28, 28)), "empty"),
@@ -217,11 +218,15 @@ def test_the_rival_is_no_part_of_the_decoder(task):
     assert count_parameters(rivalled.rival) == 10 * 16 + 16 + 16 * 16 + 16 + 16 + 1
 
 
-def test_a_name_may_stand_for_an_architecture(task):
-    longer = {"architecture": "continuous-capsules", **task.sizes["continuous-capsules"], "z": 33}
-    model = build("continuous-capsules-z33", replace(task, sizes={"continuous-capsules-z33": longer}))
-    assert model.z == 33
-    assert type(model.decoder).__name__ == "ContinuousCapsules"
+def test_a_model_of_the_registry_is_known_by_its_task(monkeypatch):
+    experiment = EXPERIMENTS["rotation-long-code"].at("smoke")
+    with torch.device("meta"):
+        assert build_at("continuous-capsules-z128", experiment.task).z == 128
+        at_quick = build_at("continuous-capsules-z128", experiment.at("quick").task)
+        monkeypatch.setenv("GENCAPS_PROFILE", "smoke")
+        at_smoke = build_at("continuous-capsules-z128", experiment.task)
+        assert count_parameters(at_smoke) < count_parameters(at_quick)
+        assert count_parameters(at_smoke) == count_parameters(experiment.build("continuous-capsules-z128"))
 
 
 def test_layer_table_names_every_parameter_once(task, digits):

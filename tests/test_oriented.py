@@ -7,7 +7,7 @@ import torch
 
 from gencaps_lib.evaluation import equivariance_error
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ComposedCapsules, build, count_parameters
+from gencaps_lib.models import ComposedCapsules, count_parameters
 from gencaps_lib.models.composed import Stamps
 from gencaps_lib.models.oriented import OrientedCapsules, OrientedStamps, route_by_orientation, turn
 from gencaps_lib.transforms import Rotation, Shear, affine, rotate, rotation
@@ -184,9 +184,8 @@ def test_size_is_like_that_of_round_parts():
 
 
 def test_parts_start_in_every_orientation():
-    bias = build(
-        "composed-capsules-oriented", EXPERIMENTS["rotation-extrapolation"].at("quick").task
-    ).decoder.angle.bias
+    experiment = EXPERIMENTS["rotation-extrapolation"].at("quick")
+    bias = experiment.build("composed-capsules-oriented").decoder.angle.bias
     assert bias.min() < 0.2
     assert bias.max() > math.pi - 0.2
 

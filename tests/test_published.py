@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gencaps_lib import experiments, results
+from gencaps_lib.experiments import EXPERIMENTS
 
 PROFILES = sorted(path.name for path in results.PUBLISHED.iterdir())
 QUICK = results.PUBLISHED / "quick"
@@ -70,9 +71,9 @@ def test_a_published_decoder_loads_and_draws_pictures_of_its_gallery_s_size():
     assert kept
     experiment, model = kept[0].parts[-3:-1]
     decoder = results.load_decoder(QUICK, experiment, model)
-    task = results.load(QUICK, experiment, model).task
+    entry = EXPERIMENTS[experiment].at("quick")
     drawn = np.load(kept[0].with_name("seed0.gallery.npz"))["drawn"]
     with torch.no_grad():
-        image = decoder(torch.zeros(1, task.sizes[model]["z"]), torch.zeros(1, task.transform.code_length))
+        image = decoder(torch.zeros(1, entry.build(model).z), torch.zeros(1, entry.task.transform.code_length))
     assert image.shape[2:] == drawn.shape[2:]
     assert drawn.max() > 128  # ink

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small import build
 
 from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import build
 from gencaps_lib.results import LocalEngine
 from gencaps_lib.results.jobs import Job
 from gencaps_lib.tasks import draw_batch
@@ -223,7 +223,7 @@ def test_a_captured_step_is_the_eager_one(name, model, optimiser, precision, dig
     for captured in (False, True):
         built = experiment.build(model).to("cuda", memory_format=torch.channels_last)
         options = {"optimiser": optimiser, "batch": 32, "progress": False, "capture": captured}
-        options |= {"growth": experiment.growth.get(model, 0.0), "precision": precision}
+        options |= {"growth": experiment.spec(model).growth, "precision": precision}
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a step that cannot be captured
             histories.append(fit(built, experiment.task, train, 30, **options))
@@ -333,11 +333,14 @@ def test_transforms_grow_to_each_digit_s_own_range(digits):
     assert min(widest[20:]) > 170
 
 
+GROWING = ["composed-capsules", "composed-capsules-oriented"]
+
+
 def test_an_experiment_lets_transforms_grow(digits, monkeypatch):
     """What the registry says of a model reaches the batches of its run."""
     experiment = EXPERIMENTS["rotation-one-shot"].at("smoke")
     experiment = replace(experiment, task=replace(experiment.task, seen=((-180, 180),) * 10), steps=3)
-    assert set(experiment.growth) == {"composed-capsules", "composed-capsules-oriented"}
+    assert [name for name, spec in experiment.specs.items() if spec.growth] == GROWING
     seen = []
     draw = loop.draw_batch
     monkeypatch.setattr(loop, "draw_batch", lambda *args: seen.append(draw(*args)) or seen[-1])

@@ -38,7 +38,7 @@ class SceneError(RuntimeError):
 def shift_experiment(profile: str) -> Experiment:
     """Shift transfer with the two models that its explorer shows, of equal size: decoder, encoder and code."""
     experiment = EXPERIMENTS["shift-transfer"].at(profile)
-    capsules = experiment.task.sizes["digit-capsules"]
+    capsules = experiment.spec("digit-capsules").sizes
     alike = {size: capsules[size] for size in ("z", "channels", "maps", "encoder")}
     return _with(experiment, {"digit-capsules": capsules, "autoencoder": {**alike, "hidden": 78}})
 
@@ -46,7 +46,7 @@ def shift_experiment(profile: str) -> Experiment:
 def rotation_experiment(profile: str) -> Experiment:
     """Rotation beyond every angle seen, with capsules whose poses compose and an autoencoder of equal size."""
     experiment = EXPERIMENTS["rotation-extrapolation"].at(profile)
-    alike = {size: experiment.task.sizes["composed-capsules"][size] for size in ("z", "encoder")}
+    alike = {size: experiment.spec("composed-capsules").sizes[size] for size in ("z", "encoder")}
     sizes = {
         "composed-capsules": {**alike, "hidden": 256, "capsules": 128},
         "autoencoder": {**alike, "hidden": 326, "channels": 16, "maps": 16},
@@ -56,7 +56,7 @@ def rotation_experiment(profile: str) -> Experiment:
 
 def _with(experiment: Experiment, sizes: Mapping[str, Mapping[str, object]]) -> Experiment:
     """The experiment with these models alone, of these sizes."""
-    return replace(experiment, task=replace(experiment.task, sizes=sizes), models=tuple(sizes))
+    return replace(experiment, specs={name: replace(experiment.spec(name), sizes=own) for name, own in sizes.items()})
 
 
 # Scene → its experiment at a profile.

@@ -1,7 +1,17 @@
 """What an experiment is, what each profile makes of it, and the registry of all."""
 
-from gencaps_lib.experiments.registry import EXPERIMENTS, named
-from gencaps_lib.experiments.spec import DRAWS, PROFILES, RECOGNISES, Experiment, Kind, check_profile, current_profile
+from gencaps_lib.experiments.profiles import at_all_profiles, model
+from gencaps_lib.experiments.registry import EXPERIMENTS, named, spec_of
+from gencaps_lib.experiments.spec import (
+    DRAWS,
+    PROFILES,
+    RECOGNISES,
+    Experiment,
+    Kind,
+    ModelSpec,
+    check_profile,
+    current_profile,
+)
 
 __all__ = [
     "DRAWS",
@@ -10,7 +20,11 @@ __all__ = [
     "RECOGNISES",
     "Experiment",
     "Kind",
+    "ModelSpec",
+    "at_all_profiles",
     "check_profile",
     "current_profile",
+    "model",
     "named",
+    "spec_of",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images
-from gencaps_lib.models import CLASSIFIERS, build, count_parameters
+from gencaps_lib.models import CLASSIFIERS, count_parameters, make
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
 
@@ -83,21 +83,50 @@ RECOGNISES = Kind(
 
 
 @dataclass(frozen=True)
+class ModelSpec:
+    """One model of an experiment at one profile: what it is, how large, and how it is trained.
+
+    Attributes
+    ----------
+    architecture : one of `models.ARCHITECTURES` or `models.CLASSIFIERS`
+    sizes : as in `models.make`
+    optimiser : by default the reference's
+    growth : in which share of the steps the transforms grow, as in `training.fit`
+    precision : of products in training; by default the usual one, see `Experiment.precision_on`
+    """
+
+    architecture: str
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    optimiser: Optimiser = REFERENCE
+    growth: float = 0.0
+    precision: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", read_only(self.sizes))
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it draws or recognises, and so how it is judged."""
+        return RECOGNISES if self.architecture in CLASSIFIERS else DRAWS
+
+    def build(self, task: Task, seed: int = 0) -> nn.Module:
+        """The model, with weights that the seed fixes."""
+        return make(self.architecture, task.transform, seed, **self.sizes)
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment at one profile.
 
     Attributes
     ----------
-    task : what is learned and how it is judged; it carries the models' sizes
+    task : what is learned and how it is judged
     title : a line for people
     figures : the figures of the article that it makes
-    models : names of the models, in the order in which they are shown
+    specs : the models by name, in the order in which they are shown
     steps : training steps
-    optimisers : how each model is trained; the reference's optimiser where a model is not named
     batch : targets in a batch
     draws : transforms under which each image of a batch is drawn
-    growth : of models for which the transforms grow in training: in which share of the steps, as in `training.fit`
-    precision : of models that are there to be trained with another precision than float32, see `precision_on`
     seeds : the seeds that are run; a run's seed is that of its weights and of its batches
     test_digits : images of each test digit that are judged, all if None
     test_sample : images drawn from all test digits that are judged in their place, see `Digits.sample`
@@ -109,13 +138,10 @@ class Experiment:
     task: Task
     title: str
     figures: tuple[str, ...]
-    models: tuple[str, ...]
+    specs: Mapping[str, ModelSpec]
     steps: int = 100_000
-    optimisers: Mapping[str, Optimiser] = field(default_factory=dict)
     batch: int = 128
     draws: int = 1
-    growth: Mapping[str, float] = field(default_factory=dict)
-    precision: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     test_digits: int | None = None
     test_sample: int | None = None
@@ -127,14 +153,27 @@ class Experiment:
         for where, counts in (("in", self.task.is_inside), ("out of", self.task.is_outside)):
             if not any(map(counts, self.task.grid)):  # else it would be noticed after the training
                 raise ValueError(f"no point of the grid lies {where} the held-out digits' range ({self.task.scored})")
-        object.__setattr__(self, "optimisers", read_only(self.optimisers))
-        object.__setattr__(self, "growth", read_only(self.growth))
-        object.__setattr__(self, "precision", read_only(self.precision))
+        object.__setattr__(self, "specs", read_only(self.specs))
         object.__setattr__(self, "profiles", read_only(self.profiles))
 
     @property
     def name(self) -> str:
         return self.task.name
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models' names."""
+        return tuple(self.specs)
+
+    def spec(self, model: str) -> ModelSpec:
+        """One of the models, or a ValueError that lists them."""
+        if model not in self.specs:
+            raise ValueError(f"unknown model {model!r} in {self.name}: choose one of {', '.join(self.specs)}")
+        return self.specs[model]
+
+    def only(self, *models: str) -> Experiment:
+        """The experiment with some of its models, in this order."""
+        return replace(self, specs={model: self.spec(model) for model in models})
 
     def at(self, profile: str | None = None) -> Experiment:
         """The experiment at a profile, by default the current one. Sizes change, and nothing else.
@@ -157,23 +196,23 @@ class Experiment:
 
     def optimiser(self, model: str) -> Optimiser:
         """How a model is trained here."""
-        return self.optimisers.get(model, REFERENCE)
+        return self.spec(model).optimiser
 
     def precision_on(self, device: torch.device, model: str) -> str:
         """The precision of a model's products in training, as in `training.fit`.
 
-        It is float32 unless `precision` says otherwise; on CUDA it is TF32 for the architectures in `TF32_ON_CUDA`.
+        It is float32 unless the model says otherwise; on CUDA it is TF32 for the architectures in `TF32_ON_CUDA`.
         """
-        architecture = self.task.sizes[model].get("architecture", model)
-        usual = "tf32" if device.type == "cuda" and architecture in TF32_ON_CUDA else "float32"
-        return self.precision.get(model, usual)
+        spec = self.spec(model)
+        usual = "tf32" if device.type == "cuda" and spec.architecture in TF32_ON_CUDA else "float32"
+        return spec.precision or usual
 
     def fit_options(self, device: torch.device, model: str) -> dict[str, Any]:
         """How a model is trained on a device, as arguments of `training.fit`."""
         return {
             "optimiser": self.optimiser(model),
             "batch": self.batch,
-            "growth": self.growth.get(model, 0.0),
+            "growth": self.spec(model).growth,
             "precision": self.precision_on(device, model),
             "draws": self.draws,
         }
@@ -187,12 +226,8 @@ class Experiment:
 
     def build(self, model: str, seed: int = 0) -> nn.Module:
         """Build one of the experiment's models: an `Autoencoder`, or one of `classifiers`."""
-        if model not in self.models:
-            raise ValueError(f"unknown model {model!r} in {self.name}: choose one of {', '.join(self.models)}")
-        if self.kind(model) is RECOGNISES:
-            return CLASSIFIERS[model](**self.task.sizes[model], seed=seed)
-        return build(model, self.task, seed)
+        return self.spec(model).build(self.task, seed)
 
     def kind(self, model: str) -> Kind:
         """Whether a model draws or recognises, and so how it is judged."""
-        return RECOGNISES if model in CLASSIFIERS else DRAWS
+        return self.spec(model).kind

@@ -17,7 +17,7 @@ from gencaps_lib.models.classifiers import (
 from gencaps_lib.models.composed import ComposedCapsules
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import LEAK, Autoencoder, CapsuleDecoder, Decoder, Encoder, Painter, PerCapsuleLinear
-from gencaps_lib.models.registry import ARCHITECTURES, build, count_parameters, layer_table, matched_decoder
+from gencaps_lib.models.registry import ARCHITECTURES, build, count_parameters, layer_table, make, matched_decoder
 
 __all__ = [
     "ARCHITECTURES",
@@ -48,6 +48,7 @@ __all__ = [
     "build",
     "count_parameters",
     "layer_table",
+    "make",
     "margin_loss",
     "matched_decoder",
     "reach",

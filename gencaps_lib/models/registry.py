@@ -1,4 +1,4 @@
-"""Every model of the registry by name: its parts are put together, at a task's sizes, with weights that a seed fixes.
+"""Every architecture by name: its parts are put together, with weights that a seed fixes.
 
 References
 ----------
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses
 from gencaps_lib.models.adversarial import AdversarialAutoencoder
 from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCapsules
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
+from gencaps_lib.models.classifiers import CLASSIFIERS
 from gencaps_lib.models.composed import ComposedCapsules
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
@@ -104,38 +106,61 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
 }
 
 
-def build(name: str, task: Task, seed: int = 0) -> Autoencoder:
-    """Build a model by name, at the sizes that the task gives it.
+def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -> nn.Module:
+    """Make a model of an architecture.
 
     Parameters
     ----------
-    name : one of `ARCHITECTURES`, or a name for which the task's sizes say which of them it is, as ``architecture``
-    task : what it will be trained on: it sets the image's side, the code's length and the sizes
+    architecture : one of `ARCHITECTURES` or `CLASSIFIERS`
+    transform : sets the image's side and the length of the transform's code
     seed : of the weights; the global generator is left alone
+    sizes : ``z``, the length of the latent code (10 by default); ``encoder`` and ``critic``, the sizes of those; all
+        others are the decoder's, or the classifier's. What is left out is the article's.
+
+    Raises
+    ------
+    ValueError
+        An unknown architecture.
+    """
+    if architecture in CLASSIFIERS:
+        return CLASSIFIERS[architecture](**sizes, seed=seed)
+    if architecture not in ARCHITECTURES:
+        known = ", ".join([*ARCHITECTURES, *CLASSIFIERS])
+        raise ValueError(f"unknown model {architecture!r}: choose one of {known}")
+    assemble, make_decoder = ARCHITECTURES[architecture]
+    z, encoder, critic = sizes.pop("z", 10), sizes.pop("encoder", {}), sizes.pop("critic", {})
+    # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
+    with torch.random.fork_rng(devices=[]):
+        decoder = make_decoder(z, transform, **sizes)
+        model = assemble(Encoder(z, **encoder), decoder, z, transform.code_length, **critic)
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, (GenerativeCapsules, PerCapsuleLinear)):
+            module.reset_parameters(generator)
+    model.decoder.reset_parameters(generator)
+    return model
+
+
+def build(name: str, task: Task, seed: int = 0, **sizes: Any) -> nn.Module:
+    """Build a model for a task.
+
+    Parameters
+    ----------
+    name : of a model of the registry's experiment that has the task's name; else of an architecture, see `make`
+    task : what it will be trained on
+    seed : of the weights; the global generator is left alone
+    sizes : as in `make`; by default those of the experiment, at its profile that has this task
 
     Raises
     ------
     ValueError
         An unknown name.
     """
-    sizes = dict(task.sizes.get(name, {}))
-    architecture = sizes.pop("architecture", name)
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(ARCHITECTURES)}")
-    assemble, make_decoder = ARCHITECTURES[architecture]
-    z = sizes.pop("z", 10)
-    encoder_sizes = dict(sizes.pop("encoder", {}))
-    critic_sizes = dict(sizes.pop("critic", {}))
-    # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
-    with torch.random.fork_rng(devices=[]):
-        decoder = make_decoder(z, task.transform, **sizes)
-        model = assemble(Encoder(z, **encoder_sizes), decoder, z, task.transform.code_length, **critic_sizes)
-    generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, (GenerativeCapsules, PerCapsuleLinear)):
-            module.reset_parameters(generator)
-    model.decoder.reset_parameters(generator)
-    return model
+    from gencaps_lib.experiments import spec_of  # the one import upwards: this call is older than the experiments
+
+    spec = None if sizes else spec_of(name, task)
+    return make(name, task.transform, seed, **sizes) if spec is None else spec.build(task, seed)

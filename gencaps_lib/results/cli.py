@@ -80,14 +80,12 @@ def list_experiments(options: argparse.Namespace, profile: str) -> int:
         for name in experiment.models:
             with torch.device("meta"):
                 built = experiment.build(name)
-            kind = experiment.kind(name)
-            optimiser = experiment.optimiser(name)
-            growth = experiment.growth.get(name)
+            spec = experiment.spec(name)
             print(
-                f"    {name:28}{kind.size(built):>12,} {kind.counted:18}"
-                f"{experiment.steps:>9,} steps of {experiment.batch}  {optimiser.name} {optimiser.lr:g}"
-                + (f", transforms grow in the first {growth:.0%}" if growth else "")
-                + (f", products in {experiment.precision[name]}" if name in experiment.precision else "")
+                f"    {name:28}{spec.kind.size(built):>12,} {spec.kind.counted:18}"
+                f"{experiment.steps:>9,} steps of {experiment.batch}  {spec.optimiser.name} {spec.optimiser.lr:g}"
+                + (f", transforms grow in the first {spec.growth:.0%}" if spec.growth else "")
+                + (f", products in {spec.precision}" if spec.precision else "")
             )
     return 0
 

@@ -29,18 +29,18 @@ def plain(value: Any) -> Any:
 
 def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
     """Everything that determines a run of a model but its seed, as plain data."""
-    task = plain(experiment.task)
-    task["sizes"] = task["sizes"].get(model, {})
+    task, spec = plain(experiment.task), experiment.spec(model)
+    # What is as usual is not named: results stay what they were before there was a choice.
+    task["sizes"] = {**({"architecture": spec.architecture} if spec.architecture != model else {}), **plain(spec.sizes)}
     return {
         "task": task,
-        # Named only where they are not as usual: all other results are what they were before there was a choice.
-        **({"growth": experiment.growth[model]} if model in experiment.growth else {}),
-        **({"precision": experiment.precision[model]} if model in experiment.precision else {}),
+        **({"growth": spec.growth} if spec.growth else {}),
+        **({"precision": spec.precision} if spec.precision else {}),
         **({"draws": experiment.draws} if experiment.draws != 1 else {}),
         **({"test_sample": experiment.test_sample} if experiment.test_sample is not None else {}),
         "steps": experiment.steps,
         "batch": experiment.batch,
-        "optimiser": plain(experiment.optimiser(model)),
+        "optimiser": plain(spec.optimiser),
         "test_digits": experiment.test_digits,
     }
 

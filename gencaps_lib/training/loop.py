@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +46,52 @@ class DivergedError(RuntimeError):
         )
         self.step = step
         self.history = history
+
+
+# What a model may offer beside ``model(images, code)``, which is all that it must.
+
+
+@runtime_checkable
+class HasLoss(Protocol):
+    """A model with a loss of its own."""
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Two scalars: one to minimise, and one to record."""
+        ...
+
+
+@runtime_checkable
+class HasPreparation(Protocol):
+    """A model that is prepared once, before it is trained."""
+
+    def prepare(self, generator: torch.Generator | None) -> None:
+        """Prepare it."""
+        ...
+
+
+class Rival(Protocol):
+    """What a model is trained against, as a critic is."""
+
+    steps: int  # of the rival, before each step of the model
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What it learns."""
+        ...
+
+    def loss(self, latent: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A scalar to minimise, given latent codes (B, z)."""
+        ...
+
+
+@runtime_checkable
+class HasRival(Protocol):
+    """A model that is trained against a rival, which looks at its latent codes."""
+
+    rival: Rival
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latent codes (B, z) of images."""
+        ...
 
 
 def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -85,10 +132,10 @@ class Trainer:
         self.precision = check_precision(precision)
         self.device = digits.images.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        if hasattr(model, "prepare"):
+        if isinstance(model, HasPreparation):
             model.prepare(self.generator)
-        self.objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
-        self.rival = getattr(model, "rival", None)
+        self.objective = model.loss if isinstance(model, HasLoss) else partial(reconstruction_loss, model)
+        self.rival = model.rival if isinstance(model, HasRival) else None
         rivals = set() if self.rival is None else set(map(id, self.rival.parameters()))
         own = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in rivals]
         self.adapt = optimiser.make(own, self.device)
@@ -175,10 +222,9 @@ def fit(
 ) -> list[float]:
     """Train a model in place to transform digits.
 
-    The loss is the mean squared error of what the model draws, unless the model has a ``loss(batch)`` of its own: a
-    pair of scalars, one to minimise and one to record. A model with a ``rival`` (a critic, see `adversarial.Critic`) is
-    trained against it; one with a ``prepare(generator)`` (a preliminary training, see `addresses.PretrainedAddresses`)
-    is prepared first.
+    The loss is the mean squared error of what the model draws, unless it has a loss of its own, see `HasLoss`. A model
+    that is to be prepared (`HasPreparation`, as `addresses.PretrainedAddresses`) is so first; one with a rival
+    (`HasRival`, as `adversarial.AdversarialAutoencoder`) is trained against it.
 
     The same seed, device and number of threads give the same weights; on CUDA up to rounding, since some of cuDNN's
     sums run in any order. Interrupting it (Ctrl-C, or the kernel's stop button) keeps the model as trained so far, with
