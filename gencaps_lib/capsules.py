@@ -46,6 +46,8 @@ class GenerativeCapsules(nn.Module):
         A size below 1, or strengths that are neither of these.
     """
 
+    fixed_strengths: Tensor | None  # None where they are learned
+
     def __init__(
         self,
         parents: int,
@@ -60,11 +62,11 @@ class GenerativeCapsules(nn.Module):
         self.weight = nn.Parameter(torch.empty(parents, children, child_pose, parent_pose))
         self.bias = nn.Parameter(torch.zeros(parents, children, child_pose))
         self.strength_logits: nn.Parameter | None = None
+        fixed: Tensor | None = None
         if isinstance(strengths, str):
             if strengths != "learned":
                 raise ValueError(f"strengths must be None, 'learned' or a (K, N) tensor; got {strengths!r}")
             self.strength_logits = nn.Parameter(torch.zeros(parents, children))
-            fixed = None
         elif strengths is None:
             fixed = torch.ones(parents, children)
         else:
@@ -86,7 +88,10 @@ class GenerativeCapsules(nn.Module):
     @property
     def strengths(self) -> Tensor:
         """The :math:`g_{kn}`, (K, N)."""
-        return self.fixed_strengths if self.strength_logits is None else self.strength_logits.sigmoid()
+        if self.strength_logits is not None:
+            return self.strength_logits.sigmoid()
+        assert self.fixed_strengths is not None
+        return self.fixed_strengths
 
     def forward(self, activations: Tensor, poses: Tensor) -> tuple[Tensor, Tensor]:
         """Activations (B, K) and poses (B, K, P) of the parents → (B, N) and (B, N, P′) of the children.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gencaps_lib.models.parts import Decoder, Painter
+from gencaps_lib.models.parts import Decoder, Painter, bias_of
 
 
 class LearnedAddresses(Decoder):
@@ -66,7 +66,7 @@ class LearnedAddresses(Decoder):
         """Draw the cells' addresses from a normal distribution, and let every capsule start active."""
         nn.init.normal_(self.cells, generator=generator)
         # With the reference's zero half of the ReLUs are off, and what is off for every digit learns nothing.
-        nn.init.ones_(self.activation[0].bias)
+        nn.init.ones_(bias_of(self.activation[0]))
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Addresses (B, N, length) and activations (B, N) of the capsules."""
@@ -104,6 +104,8 @@ class PretrainedAddresses(LearnedAddresses):
     lr : peak of their learning rate
     """
 
+    prepared: Tensor
+
     def __init__(
         self, z: int, code_length: int, side: int, steps: int = 2000, batch: int = 256, lr: float = 0.2, **sizes
     ) -> None:
@@ -121,10 +123,11 @@ class PretrainedAddresses(LearnedAddresses):
         """Draw what the preliminary training starts from, and let the capsules start active and all over the maps."""
         super().reset_parameters(generator)
         layer = self.address[-2]
+        assert isinstance(layer, nn.Linear)
         nn.init.normal_(self.cells, std=0.1, generator=generator)
         nn.init.normal_(layer.weight, std=0.5, generator=generator)
         nn.init.constant_(layer.bias, 2.0)  # off the ReLU's flat side
-        nn.init.uniform_(self.address[0].bias, -1, 1, generator=generator)
+        nn.init.uniform_(bias_of(self.address[0]), -1, 1, generator=generator)
 
     @property
     def pointer(self) -> nn.Sequential:

@@ -67,6 +67,8 @@ class ContinuousCapsules(CapsuleDecoder):
     capsules : number of capsules N
     """
 
+    paint: Painter
+
     def __init__(
         self,
         z: int,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from gencaps_lib.models.article import ConvDecoder
 from gencaps_lib.models.composed import KnownMatrix
-from gencaps_lib.models.parts import Decoder, Painter
+from gencaps_lib.models.parts import Decoder, Painter, bias_of
 from gencaps_lib.transforms import SIDE, Transform, cells, inverse, move, warp
 
 
@@ -64,6 +64,7 @@ class CoordinateDecoder(Decoder):
     """
 
     stride = 1
+    pixels: Tensor
 
     def __init__(self, z: int, transform: Transform, hidden: int = 768, width: int = 128) -> None:
         paint = nn.Sequential(  # f, for each pixel: (B,side²,width) → (B,1,side,side)
@@ -83,7 +84,7 @@ class CoordinateDecoder(Decoder):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Let the first layer's slopes and thresholds start all over the picture, not at nothing."""
-        nn.init.uniform_(self.first[0].bias, -3, 3, generator=generator)
+        nn.init.uniform_(bias_of(self.first[0]), -3, 3, generator=generator)
 
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
         """W·p + b, a row for each pixel (B, side², width); other decoders have a map for each number."""
@@ -107,6 +108,9 @@ class SpatialBroadcast(Decoder):
     hidden : width of the two dense layers
     layers : number of convolutions
     """
+
+    paint: Painter
+    coordinates: Tensor
 
     def __init__(
         self,
@@ -135,7 +139,7 @@ class SpatialBroadcast(Decoder):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """A dark but not yet black ground: all cells share their weights, and would darken the digit with it."""
-        nn.init.constant_(self.paint[2].bias, -1)
+        nn.init.constant_(bias_of(self.paint[2]), -1)
 
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
         said = self.dense(torch.cat([latent, code], 1))[..., None, None].expand(-1, -1, self.size, self.size)

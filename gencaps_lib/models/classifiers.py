@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gencaps_lib.models.parts import bias_of
 from gencaps_lib.transforms import SIDE, check_images
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class _Classifier(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 nn.init.xavier_uniform_(module.weight, generator=generator)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(bias_of(module))
             elif isinstance(module, CapsNet):
                 *_, outputs, inputs = module.weight.shape
                 bound = (6 / (inputs + outputs)) ** 0.5

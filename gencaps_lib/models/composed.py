@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencaps_lib.models.parts import CapsuleDecoder
+from gencaps_lib.models.parts import CapsuleDecoder, bias_of
 from gencaps_lib.routing import to_index_space
 from gencaps_lib.transforms import Transform, affine, exponential, move
 
@@ -41,6 +41,8 @@ class Stamps(nn.Module):
     log_width, amplitude : (C,), the logarithm of the w, in pixels, and the h
     bias : (1,), the b
     """
+
+    squared_distance: Tensor
 
     def __init__(self, channels: int, reach: int = 3) -> None:
         super().__init__()
@@ -175,7 +177,7 @@ class ComposedCapsules(CapsuleDecoder):
         if isinstance(self.act, LearnedGenerator):
             self.act.reset_parameters(generator)
         edge = INKED / (self.size - 1)
-        nn.init.uniform_(self.address[0].bias, -edge, edge, generator=generator)
+        nn.init.uniform_(bias_of(self.address[0]), -edge, edge, generator=generator)
 
     def parts(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Addresses (B, N, 2) in the object's frame and activations (B, N, C), from the latent code alone."""

@@ -97,6 +97,9 @@ class OrientedStamps(nn.Module):
     bias : (1,), the b
     """
 
+    along: Tensor
+    across: Tensor
+
     def __init__(self, channels: int, orientations: int = 8, reach: int = 4) -> None:
         super().__init__()
         self.log_length = nn.Parameter(torch.empty(channels))

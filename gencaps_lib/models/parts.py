@@ -7,6 +7,8 @@ Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +17,24 @@ from gencaps_lib.transforms import check_images
 
 LEAK = 0.1  # negative slope of every leaky ReLU of the reference
 
+NONLINEARITIES: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "leaky-relu": lambda: nn.LeakyReLU(LEAK)}
 
-NONLINEARITIES = {"relu": nn.ReLU, "leaky-relu": lambda: nn.LeakyReLU(LEAK)}
+
+def bias_of(layer: nn.Module) -> Tensor:
+    """The bias of a layer that has one."""
+    bias = layer.bias
+    assert isinstance(bias, Tensor)
+    return bias
 
 
 class Painter(nn.Sequential):
-    """Two transposed convolutions (kernel 4, stride 2): maps (B, C, S, S) → image (B, 1, 4S, 4S) in (-1, 1)."""
+    """Two transposed convolutions (kernel 4, stride 2): maps (B, C, S, S) → image (B, 1, 4S, 4S) in (-1, 1).
+
+    Parameters
+    ----------
+    channels, maps : feature maps that it is given, and between its two layers
+    nonlinearity : between them
+    """
 
     def __init__(self, channels: int, maps: int, nonlinearity: str = "relu") -> None:
         super().__init__(
@@ -29,6 +43,7 @@ class Painter(nn.Sequential):
             nn.ConvTranspose2d(maps, 1, 4, stride=2, padding=1),  # (B,1,4S,4S)
             nn.Tanh(),
         )
+        self.channels, self.maps = channels, maps
 
 
 class Decoder(nn.Module):

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -52,8 +52,14 @@ class ReferenceRMSprop(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "decay": decay, "eps": eps})
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Make one step from the gradients that are there; returns the closure's loss, if there is a closure."""
         loss = None
         if closure is not None:
@@ -119,7 +125,8 @@ class Optimiser:
 
         There, unless the schedule is constant, its learning rate is a tensor: a captured step can change it.
         """
-        kind, lr, options = self.kind(), self.lr, dict(self.options)
+        kind, options = self.kind(), dict(self.options)
+        lr: float | Tensor = self.lr
         if torch.device(device).type == "cuda":
             if "capturable" in inspect.signature(kind).parameters:
                 options.setdefault("capturable", True)
@@ -127,7 +134,8 @@ class Optimiser:
                 options.setdefault("fused", True)
             if self.schedule != "constant":
                 lr = torch.tensor(lr, device=device)
-        return kind(parameters, lr=lr, **options)
+        make: Callable[..., torch.optim.Optimizer] = kind  # each takes arguments of its own
+        return make(parameters, lr=lr, **options)
 
     def rates(self, steps: int) -> list[float]:
         """The learning rate of each step.

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 # Bits of a factor's mantissa that are kept; the exponent is float32's in all of them.
 PRECISIONS = {"float32": 23, "tf32": 10, "bf16": 7}
 # PyTorch's operations that multiply and add up, and which of their arguments are factors.
-_PRODUCTS = {
+_PRODUCTS: dict[Callable[..., Any], tuple[int, ...]] = {
     torch.ops.aten.mm.default: (0, 1),
     torch.ops.aten.bmm.default: (0, 1),
     torch.ops.aten.addmm.default: (1, 2),
@@ -63,14 +63,15 @@ class _RoundedFactors(TorchDispatchMode):
         self, operation: Callable, types: tuple, args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         factors = _PRODUCTS.get(operation, ())
-        args = [rounded(value, self.precision) if place in factors else value for place, value in enumerate(args)]
-        return operation(*args, **(kwargs or {}))
+        given = [rounded(value, self.precision) if place in factors else value for place, value in enumerate(args)]
+        return operation(*given, **(kwargs or {}))
 
 
 @contextmanager
 def _tensor_cores(allowed: bool) -> Iterator[None]:
     """Whether CUDA may round the factors of float32 products to TF32, in what is inside."""
-    settings = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    cudnn: Any = torch.backends.cudnn  # an object takes the module's place when it is imported
+    settings = (torch.backends.cuda.matmul, cudnn.conv)
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:

@@ -19,11 +19,25 @@ from gencaps_lib.transforms.matrices import affine, rotation, translation
 class Transform(Protocol):
     """What a task needs of a transform. `values` are (B, dimensions) tensors."""
 
-    unit: str  # of the values, for axes
-    axis_label: str  # of the evaluation grid
-    dimensions: int  # numbers in a value, and in its parameters
-    factors: tuple[int, ...]  # how many parameters each exponential takes, see `matrices.exponential`
-    code_length: int  # numbers in the code that tells the decoder about it
+    @property
+    def unit(self) -> str:
+        """Of the values, for axes."""
+
+    @property
+    def axis_label(self) -> str:
+        """Of the evaluation grid."""
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in a value, and in its parameters."""
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """How many parameters each exponential takes, see `matrices.exponential`."""
+
+    @property
+    def code_length(self) -> int:
+        """Numbers in the code that tells the decoder about it."""
 
     @property
     def side(self) -> int:
@@ -274,8 +288,8 @@ class RotationAndShift:
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
         degrees = Rotation().draw(180 * low, 180 * high, generator)  # (B,1)
-        pixels = [(self.margin * end).round() for end in (low, high)]
-        return torch.cat([degrees, self._shift.draw(*pixels, generator)], 1)
+        first, last = ((self.margin * end).round() for end in (low, high))
+        return torch.cat([degrees, self._shift.draw(first, last, generator)], 1)
 
     def along_grid(self, points: Tensor) -> Tensor:
         return torch.cat([180 * points[:, None], self._shift.along_grid(self.margin * points)], 1)
