@@ -2,6 +2,7 @@
 
 from gencaps_lib.evaluation.curves import (
     Curve,
+    DrawingModel,
     ImageMeans,
     accuracy_curve,
     answers,
@@ -33,6 +34,7 @@ from gencaps_lib.evaluation.recogniser import Recogniser, classes_of, recognisab
 
 __all__ = [
     "Curve",
+    "DrawingModel",
     "ImageMeans",
     "Recogniser",
     "accuracy_curve",

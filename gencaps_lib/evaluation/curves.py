@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,35 @@ Curve = dict[int, list[float]]
 ImageMeans = dict[int, dict[str, list[float]]]
 
 
+class DrawingModel(Protocol):
+    """A model that draws, as an `Autoencoder` does: what is asked of it to judge its drawings."""
+
+    training: bool
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latent codes (B, z) of untransformed images (B, 1, 28, 28)."""
+        ...
+
+    def decode(self, latent: Tensor, code: Tensor) -> Tensor:
+        """Images (B, 1, side, side) of latent codes (B, z) under transforms' codes (B, code_length)."""
+        ...
+
+    def train(self, mode: bool) -> object:
+        """Set it to train, or not."""
+        ...
+
+    def eval(self) -> object:
+        """Set it not to train."""
+        ...
+
+
 @torch.no_grad()
-def image_losses(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Tensor:
+def image_losses(model: DrawingModel, task: Task, digits: Digits, batch: int = 500) -> Tensor:
     """The mean squared error of every image at every point of the grid.
 
     Parameters
     ----------
-    model : with ``encode(images)`` and ``decode(latent, code)``
+    model : that draws
     task : sets the grid
     digits : test digits, on the model's device
     batch : images decoded at once
@@ -35,13 +58,19 @@ def image_losses(model: nn.Module, task: Task, digits: Digits, batch: int = 500)
     ValueError
         No digits.
     """
+    _check_some(digits)
     was_training = model.training
     model.eval()
     try:
-        latents = torch.cat([model.encode(images) for images in digits.images.split(batch)]) if len(digits) else None
+        latents = torch.cat([model.encode(images) for images in digits.images.split(batch)])
         return _errors(task, digits, batch, lambda rows, values: model.decode(latents[rows], task.code(values)))
     finally:
         model.train(was_training)
+
+
+def _check_some(digits: Digits) -> None:
+    if len(digits) == 0:
+        raise ValueError("there are no digits to evaluate on")
 
 
 def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Tensor], Tensor]) -> Tensor:
@@ -63,8 +92,7 @@ def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Te
     ValueError
         No digits.
     """
-    if len(digits) == 0:
-        raise ValueError("there are no digits to evaluate on")
+    _check_some(digits)
     device = digits.images.device
     scores = torch.empty(len(digits), len(task.grid), device=device)  # so that Python need not wait for a GPU
     for column, value in enumerate(task.grid_values(device)):
@@ -115,7 +143,7 @@ def image_means(losses: Tensor, labels: Tensor, task: Task) -> ImageMeans:
     }
 
 
-def loss_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Curve:
+def loss_curve(model: DrawingModel, task: Task, digits: Digits, batch: int = 500) -> Curve:
     """Per digit, the mean squared error on [-1, 1] pixels at each point of the task's grid.
 
     Takes the arguments of `image_losses`, and raises what it raises. Digits with no image in `digits` are left out.
@@ -123,7 +151,9 @@ def loss_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -
     return by_digit(image_losses(model, task, digits, batch), digits.labels)
 
 
-def loss_curve_and_images(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> tuple[Curve, ImageMeans]:
+def loss_curve_and_images(
+    model: DrawingModel, task: Task, digits: Digits, batch: int = 500
+) -> tuple[Curve, ImageMeans]:
     """The `loss_curve` and the `image_means` of a model, at the cost of one."""
     losses = image_losses(model, task, digits, batch)
     return by_digit(losses, digits.labels), image_means(losses, digits.labels, task)

@@ -15,11 +15,12 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation.curves import (
     Curve,
+    DrawingModel,
     by_digit,
     over_grid,
 )
@@ -40,14 +41,14 @@ def _code_at(task: Task, point: float, like: Tensor) -> Tensor:
     return task.code(values).expand(len(like), -1)
 
 
-def _untransformed(model: nn.Module, task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
+def _untransformed(model: DrawingModel, task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
     """The latent codes of images, and what the model draws where the transform does nothing."""
     latent = model.encode(images)
     return latent, model.decode(latent, _code_at(task, 0.0, latent))
 
 
 @torch.no_grad()
-def warp_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Curve:
+def warp_curve(model: DrawingModel, task: Task, digits: Digits, batch: int = 500) -> Curve:
     """The loss curve that the model would have, if it transformed its own drawings exactly.
 
     What it draws at the identity is moved by the true matrix, with bilinear interpolation. It is a bound, not a law:
@@ -76,7 +77,7 @@ def normalised_gap(model: Sequence[float], warped: Sequence[float], blank: Seque
 
 
 @torch.no_grad()
-def made_transform(model: nn.Module, task: Task, images: Tensor, candidates: Sequence[float]) -> Tensor:
+def made_transform(model: DrawingModel, task: Task, images: Tensor, candidates: Sequence[float]) -> Tensor:
     """Which transform a model made, where each point of the task's grid was asked for.
 
     What it draws is compared with its own untransformed drawing, moved by the true matrix of each candidate; the one
@@ -84,7 +85,7 @@ def made_transform(model: nn.Module, task: Task, images: Tensor, candidates: Seq
 
     Parameters
     ----------
-    model : with ``encode(images)`` and ``decode(latent, code)``
+    model : that draws
     task : sets the grid
     images : (M, 1, 28, 28), untransformed
     candidates : points of a grid, which may be finer and longer than the task's

@@ -60,6 +60,8 @@ class Recogniser(nn.Module):
     classes : (10,) int64
     """
 
+    classes: Tensor
+
     def __init__(
         self, side: int, classes: tuple[int, ...], maps: tuple[int, int] = (24, 48), hidden: int = 128, seed: int = 0
     ) -> None:
