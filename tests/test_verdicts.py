@@ -107,3 +107,14 @@ def test_protocols_without_runs_are_left_out_and_the_longest_is_last():
 def test_models_without_a_common_seed_decide_nothing():
     with pytest.raises(ValueError, match="no seed in common"):
         Means({"one": runs(1.0)}, ["one", "other"])
+
+
+def test_where_a_model_is_not_run_its_stand_in_counts_and_is_named():
+    beside = ArticleClaim(
+        "text", "shift-transfer", ("autoencoder",), "ratio", lambda means: means.ratio("autoencoder"), least=2
+    )
+    found = {"large": {"shift-transfer": {"autoencoder-matched": runs(3.0)}}}
+    assert str(decide(beside, found)["large"]).endswith("autoencoder-matched in place of autoencoder")
+    both = {"large": {"shift-transfer": {"autoencoder-matched": runs(3.0), "autoencoder": runs(1.0)}}}
+    assert decide(beside, both)["large"].verdict == FAILS
+    assert decide(beside, {"quick": found["large"]}) == {}

@@ -60,15 +60,14 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _article(judging: Mapping[str, Found]) -> Iterable[str]:
-    """A line for each of the article's claims: the verdict of the longest protocol, and what each says."""
+    """The article's claims: a row for each, with the verdict of the longest protocol, and a column for each protocol."""
+    rows = [("verdict", "experiment", "claim of the article", *judging, "rule")]
     for claim in CLAIMS:
-        line = f"{claim.experiment}: {claim.text} ({claim.rule})"
         decisions = decide(claim, judging)
-        if decisions:
-            said = "; ".join(f"{profile} {decision}" for profile, decision in decisions.items())
-            yield f"{list(decisions.values())[-1].verdict}: {line}: {said}"
-        else:
-            yield f"not decided, its runs are not there: {line}"
+        verdict = list(decisions.values())[-1].verdict if decisions else "not decided"
+        said = (str(decisions.get(profile, "not run")) for profile in judging)
+        rows.append((verdict, claim.experiment, claim.text, *said, claim.rule))
+    return lines(rows)
 
 
 def _own(found: Found) -> Iterable[str]:

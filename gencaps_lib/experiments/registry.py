@@ -157,7 +157,8 @@ def _rotation(
     return at_all_profiles(title, figures, models, task, small, steps=steps)
 
 
-def _rotation_experiments() -> list[Experiment]:
+def _rotation_transfers() -> list[Experiment]:
+    """Angles that other digits were seen at."""
     lengths = (10, 20, 128)
     return [
         _rotation(
@@ -207,6 +208,12 @@ def _rotation_experiments() -> list[Experiment]:
             held_out=(2, 5),
             inside=(16, 20),
         ),
+    ]
+
+
+def _rotations_beyond() -> list[Experiment]:
+    """Angles that no digit was seen at, or only one class."""
+    return [
         _rotation(
             "rotation-extrapolation",
             "rotate every digit beyond all angles that were seen",
@@ -326,7 +333,8 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
         for experiment in [
             _shift_transfer(),
             _shift_extrapolation(),
-            *_rotation_experiments(),
+            *_rotation_transfers(),
+            *_rotations_beyond(),
             _rotation_range(),
             *_extrapolations(),
         ]

@@ -206,6 +206,14 @@ class Trainer:
             parameter.grad = None
 
 
+def _counts(**given: int) -> list[int]:
+    """Whole numbers of at least 1, as Python's: PyTorch refuses NumPy's."""
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return [int(value) for value in given.values()]
+
+
 def fit(
     model: nn.Module,
     task: Task,
@@ -258,10 +266,7 @@ def fit(
     DivergedError
         A loss that is not finite; it names the step.
     """
-    for name, value in (("steps", steps), ("batch", batch), ("draws", draws)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
-    steps, batch, seed, draws = int(steps), int(batch), int(seed), int(draws)  # PyTorch refuses NumPy's
+    steps, batch, draws = _counts(steps=steps, batch=batch, draws=draws)
     if batch % draws:
         raise ValueError(f"{draws} draws of each image do not divide a batch of {batch}: choose a divisor")
     if not 0 <= growth <= 1:
@@ -272,7 +277,7 @@ def fit(
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured: leave capture out; the digits are on {device}")
     captures = device.type == "cuda" if capture is None else capture
-    trainer = Trainer(model, task, digits, steps, seed, optimiser, batch, growth, precision, draws)
+    trainer = Trainer(model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws)
     # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
     look_every = 1 if device.type == "cpu" else 100
     model.train()
