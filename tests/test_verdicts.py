@@ -115,6 +115,6 @@ def test_where_a_model_is_not_run_its_stand_in_counts_and_is_named():
     )
     found = {"large": {"shift-transfer": {"autoencoder-matched": runs(3.0)}}}
     assert str(decide(beside, found)["large"]).endswith("autoencoder-matched in place of autoencoder")
-    both = {"large": {"shift-transfer": {"autoencoder-matched": runs(3.0), "autoencoder": runs(1.0)}}}
+    both = {"large": {"shift-transfer": {"autoencoder-matched": runs(3.0), "autoencoder": runs(0.5)}}}
     assert decide(beside, both)["large"].verdict == FAILS
     assert decide(beside, {"quick": found["large"]}) == {}

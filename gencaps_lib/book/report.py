@@ -60,7 +60,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _article(judging: Mapping[str, Found]) -> Iterable[str]:
-    """The article's claims: a row for each, with the verdict of the longest protocol, and a column for each protocol."""
+    """A row for each of the article's claims: the verdict of the longest protocol, and what each protocol says."""
     rows = [("verdict", "experiment", "claim of the article", *judging, "rule")]
     for claim in CLAIMS:
         decisions = decide(claim, judging)
