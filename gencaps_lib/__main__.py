@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import gencaps_lib.bench.cli
 import gencaps_lib.book.cli
@@ -22,7 +22,7 @@ ROOMS = (gencaps_lib.results.cli, gencaps_lib.book.cli, gencaps_lib.bench.cli)  
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         # One line, and not the usage before it.
         self.exit(BAD_USE, f"{self.prog}: {message}\n")
 

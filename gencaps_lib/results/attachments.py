@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import TypedDict
 
 import numpy as np
 import safetensors.torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import RECOGNISES, Experiment
+from gencaps_lib.models import Autoencoder, Decoder
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import products
 
@@ -19,6 +21,13 @@ DECODER = "decoder.safetensors"
 SUFFIXES = (GALLERY, DECODER)
 IMAGES = 3  # of each held-out digit in a gallery
 DECODER_BYTES = 1_500_000  # decoders of this size and more are not kept
+
+
+class Gallery(TypedDict):
+    """Targets and what a model draws of them: (P, 3·D, side, side) uint8, 0 the background, see `gallery`."""
+
+    target: np.ndarray
+    drawn: np.ndarray
 
 
 def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, seed: int) -> dict[str, bytes]:
@@ -34,6 +43,7 @@ def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, se
     """
     if experiment.kind(name) is RECOGNISES:
         return {}
+    assert isinstance(model, Autoencoder)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **gallery(model, experiment.task, test))
     kept = {GALLERY: buffer.getvalue()}
@@ -45,13 +55,13 @@ def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, se
 
 
 @torch.no_grad()
-def gallery(model: nn.Module, task: Task, digits: Digits) -> dict[str, np.ndarray]:
+def gallery(model: nn.Module, task: Task, digits: Digits) -> Gallery:
     """Targets and what a model draws of them, to look at.
 
     Returns
     -------
-    ``target`` and ``drawn``, (P, 3·D, side, side) uint8, 0 the background: a row for each of the P points of
-    ``task.some_points()``, a column for each of the first three images of the D held-out digits
+    a row for each of the P points of ``task.some_points()``, a column for each of the first three images of the D
+    held-out digits
     """
     images = torch.cat([digits.of(digit).first(IMAGES).images for digit in task.held_out])
     points = torch.tensor(task.some_points(), dtype=torch.float32, device=images.device)
@@ -72,7 +82,7 @@ def gallery(model: nn.Module, task: Task, digits: Digits) -> dict[str, np.ndarra
     return {"target": thumbnails(task.target(images, values)), "drawn": thumbnails(drawn)}
 
 
-def pack_decoder(model: nn.Module) -> bytes:
+def pack_decoder(model: Autoencoder) -> bytes:
     """The weights of a model's decoder in half precision, as safetensors."""
     state = model.decoder.state_dict()
     halves = {
@@ -82,7 +92,7 @@ def pack_decoder(model: nn.Module) -> bytes:
     return safetensors.torch.save(halves)
 
 
-def unpack_decoder(experiment: Experiment, name: str, content: bytes) -> nn.Module:
+def unpack_decoder(experiment: Experiment, name: str, content: bytes) -> Decoder:
     """The decoder of an experiment's model, in single precision, with the weights of `pack_decoder`.
 
     Raises
@@ -90,7 +100,9 @@ def unpack_decoder(experiment: Experiment, name: str, content: bytes) -> nn.Modu
     ValueError
         The content is no safetensors file, or holds the weights of another decoder.
     """
-    decoder = experiment.build(name).decoder.eval()
+    built = experiment.build(name)
+    assert isinstance(built, Autoencoder)
+    decoder = built.decoder.eval()
     try:
         decoder.load_state_dict(safetensors.torch.load(content))
     except (safetensors.SafetensorError, RuntimeError) as error:

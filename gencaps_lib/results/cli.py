@@ -167,10 +167,9 @@ def run_study(options: argparse.Namespace, profile: str) -> int:
 
 def _engine(study: Study, options: argparse.Namespace) -> Engine:
     device = "cpu" if options.engine == "ray" else usable(options.device)
-    digits = {
-        source: tuple(load_digits(split, source, root=options.data, device=device) for split in ("train", "test"))
-        for source in {job.entry.source for job in study.missing}
-    }
+    load = partial(load_digits, root=options.data, device=device)
+    sources = {job.entry.source for job in study.missing}
+    digits = {source: (load("train", source), load("test", source)) for source in sources}
     if options.engine == "ray":
         return RayEngine(digits, options.address, options.gpu)
     return LocalEngine(digits, at_once=options.at_once)

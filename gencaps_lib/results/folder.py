@@ -7,11 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from gencaps_lib.data import expected_sources
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment
 from gencaps_lib.files import digest
+from gencaps_lib.models import Decoder
 from gencaps_lib.results.attachments import DECODER, SUFFIXES, unpack_decoder
 from gencaps_lib.results.fingerprints import configuration, fingerprint, matches
 from gencaps_lib.results.record import FAILURE, RESULT_NAME, Result, ResultError, beside, open_result, read, result_path
@@ -165,7 +164,7 @@ def _registered(path: Path, result: Result) -> Experiment:
     return registered.at(result.profile)
 
 
-def load_decoder(folder: str | os.PathLike, experiment: str | Experiment, model: str) -> nn.Module:
+def load_decoder(folder: str | os.PathLike, experiment: str | Experiment, model: str) -> Decoder:
     """The trained decoder that is kept beside the result of seed 0: latent (B, z), code (B, code_length) → image.
 
     Takes the arguments of `load`.

@@ -141,7 +141,7 @@ def table(states: Mapping[Job, State]) -> list[str]:
     rows = [("experiment", "model", "data", "seeds", "inside", "outside", "ratio", "")]
     for experiment, model in models:
         mine = {job: state for job, state in states.items() if job[:2] == (experiment, model)}
-        there = tuple(state.result for state in mine.values() if state.kind == DONE)
+        there = tuple(state.result for state in mine.values() if state.result is not None)
         data = sorted({result.source for result in there})
         # What is of different data is not counted together.
         numbers = Runs(there, next(iter(mine)).entry.task).summary if len(data) == 1 else ("", "", "")

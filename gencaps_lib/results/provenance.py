@@ -35,9 +35,9 @@ def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> st
     few, many = (1, 6) if device.type == "cpu" else (WARM_UP + 1, 300)
     seconds = 0.0
     for name in models:
-        model = experiment.build(name).to(device, memory_format=torch.channels_last)
+        model = experiment.build(name).to(device).to(memory_format=torch.channels_last)
         options = experiment.fit_options(device, name) | {"progress": False}
-        train_for = partial(fit, model, experiment.task, train, **options)
+        train_for: Callable[[int], Any] = partial(fit, model, experiment.task, train, **options)
         train_for(few)  # warms up, and prepares the model
         # The capture of a step on CUDA is in both and cancels.
         short, long = (seconds_of(partial(train_for, steps), device) for steps in (few, many))

@@ -7,6 +7,7 @@ Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applications
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ class RayEngine:
             raise EngineError("the ray engine needs Ray: pip install 'gencaps_lib[ray]'") from None
         code = {"py_modules": [str(Path(gencaps_lib.__file__).parent)], "excludes": ["published", "__pycache__"]}
         try:
-            ray.init(address or "auto", runtime_env=code, log_to_driver=False, logging_level="error")
+            ray.init(address or "auto", runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise EngineError(
                 f"no Ray cluster can be reached ({reason(error)}): start one with `ray start --head`, "
@@ -56,8 +57,7 @@ class RayEngine:
             ) from None
         self._ray = ray
         self._gpu = gpu if ray.cluster_resources().get("GPU") else 0
-        options = {"num_cpus": 1, "num_gpus": self._gpu, "max_retries": RETRIES}
-        self._attempt = ray.remote(**options)(_attempt_there)
+        self._attempt = ray.remote(num_cpus=1, num_gpus=self._gpu, max_retries=RETRIES)(_attempt_there)
         self._digits = {source: ray.put(pair) for source, pair in digits.items()}
         self._commit = commit()
         self._tasks: dict[ray.ObjectRef, Job] = {}

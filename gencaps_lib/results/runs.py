@@ -96,7 +96,7 @@ def run(
     """
     if train.source != test.source:
         raise ValueError(f"one run is of one data set: these are {train.source} and {test.source}; load both again")
-    built = experiment.build(model, seed).to(train.images.device, memory_format=torch.channels_last)
+    built = experiment.build(model, seed).to(train.images.device).to(memory_format=torch.channels_last)
     start = time.perf_counter()
     options = experiment.fit_options(train.images.device, model)
     history = fit(

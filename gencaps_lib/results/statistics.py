@@ -138,13 +138,16 @@ class Runs:
         results = self._with(digit)
         if over == "seeds":
             curves = [result.curves[digit] for result in results]
-            return tuple(np.array([mean(curve, self.task) for curve in curves]) for mean in (mean_inside, mean_outside))
+            means = (mean_inside, mean_outside)
+            inside, outside = (np.array([mean(curve, self.task) for curve in curves]) for mean in means)
+            return inside, outside
         if over != "images":
             raise ValueError(f"an interval is over 'seeds' or 'images'; got {over!r}")
         if digit not in results[0].images:
             raise ValueError(f"losses of single images are kept of held-out digits that are drawn, and not of {digit}")
         images = [result.images[digit] for result in results]
-        return tuple(np.mean([entry[side] for entry in images], axis=0) for side in ("inside", "outside"))
+        inside, outside = (np.mean([entry[side] for entry in images], axis=0) for side in ("inside", "outside"))
+        return inside, outside
 
 
 def moved(before: Runs, after: Runs, digit: int) -> list[Moved]:
