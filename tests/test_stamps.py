@@ -76,6 +76,17 @@ def test_a_stamped_chapter_has_no_faults_however_its_text_is_split_or_its_prose_
     assert stamps.faults(json.loads(json.dumps(chapter)), "it") == []
 
 
+def test_neither_layout_nor_where_names_lie_is_computing(chapter):
+    change_layout(chapter)
+    assert stamps.faults(chapter, "it") == []
+    chapter["cells"][1]["source"] = 'def f():\n    """Does it."""\n    return 1'
+    said = stamps.computing(chapter)
+    chapter["cells"][1]["source"] = "def f():\n    return (\n        1\n    )"
+    assert stamps.computing(chapter) == said
+    chapter["cells"][1]["source"] = "def f():\n    return 2"
+    assert stamps.computing(chapter) != said
+
+
 def test_the_book_may_get_another_address(chapter):
     setup = written('# @title Setup\n%pip install --quiet "git+https://github.com/one/book"')[0]
     setup["outputs"] = []
@@ -86,7 +97,12 @@ def test_the_book_may_get_another_address(chapter):
 
 
 def change_code(notebook):
-    notebook["cells"][1]["source"] += " "
+    notebook["cells"][1]["source"] += "\n1"
+
+
+def change_layout(notebook):
+    before = notebook["cells"][1]["source"]
+    notebook["cells"][1]["source"] = f"from gencaps_lib.somewhere import (\n    a,\n)\n{before}  # a comment\n"
 
 
 def improve_output(notebook):

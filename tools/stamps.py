@@ -32,28 +32,44 @@ SETTING = re.compile(
     re.MULTILINE,
 )
 
-IMPORT = re.compile(r"^from gencaps_lib\b.*? import (\([^)]*\)|.*)\n?", re.MULTILINE)
-
-
 def code_of(notebook: Mapping[str, Any]) -> list[str]:
     """The sources of the code cells."""
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def computing(notebook: Mapping[str, Any]) -> list[str]:
-    """The sources of the code cells, without what computes nothing.
-
-    That is the setup cell, which installs the library from the book's address, and the lines that say where the
-    library's names lie: moving code makes no output stale.
-    """
-    sources = [source for source in code_of(notebook) if not source.startswith("# @title Setup")]
-    return [IMPORT.sub("", source) for source in sources]
-
-
 def trees(notebook: Mapping[str, Any]) -> Iterator[ast.Module]:
     """The syntax trees of the code cells, without IPython's own lines."""
-    for source in code_of(notebook):
-        yield ast.parse(re.sub(r"^(\s*)%.*", r"\1pass", source, flags=re.MULTILINE))
+    return map(_tree, code_of(notebook))
+
+
+def _tree(source: str) -> ast.Module:
+    return ast.parse(re.sub(r"^(\s*)%.*", r"\1pass", source, flags=re.MULTILINE))
+
+
+def computing(notebook: Mapping[str, Any]) -> list[Any]:
+    """What the code cells compute, as plain data: their syntax, without layout, comments and docstrings.
+
+    Left out are the setup cell, which installs the library from the book's address, and the lines that say where the
+    library's names lie: neither moving code nor breaking lines makes an output stale.
+    """
+    sources = [source for source in code_of(notebook) if not source.startswith("# @title Setup")]
+    return [[_syntax(node) for node in _tree(source).body if not _of_the_library(node)] for source in sources]
+
+
+def _of_the_library(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gencaps_lib"
+
+
+def _syntax(node: Any) -> Any:
+    """A syntax tree as plain data, alike in every version of Python: without places, and without what is empty."""
+    if isinstance(node, list):
+        return [_syntax(entry) for entry in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
+    if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+        fields["body"] = node.body[1:]
+    return [type(node).__name__, {name: _syntax(value) for name, value in fields.items()}]
 
 
 def texts_of(notebook: Mapping[str, Any]) -> str:
