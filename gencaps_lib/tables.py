@@ -1,9 +1,11 @@
-"""Tables as text: columns that are aligned, numbers to the right."""
+"""Tables: as text with aligned columns, and as HTML."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 NUMBER = re.compile(r"[-+–−]?[\d.,/:]*\d[\d.,/:]*([eE][-+]?\d+)?\s?[%×x]?")  # 1,234 or 0.5 or 2/3 or 1e-3 or 12 %
 
@@ -23,3 +25,37 @@ def lines(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table of computed values, shown as HTML in notebooks and as plain text elsewhere.
+
+    Attributes
+    ----------
+    header : names of the columns
+    rows : cells, as text or numbers; floats are shown as they are formatted by the caller
+    caption : a line above it
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    caption: str = ""
+
+    def _repr_html_(self) -> str:
+        def line(cells: Sequence[object], tag: str) -> str:
+            scope = ' scope="col"' if tag == "th" else ""
+            # A line may not break between the two numbers of a change.
+            texts = [html.escape(str(cell)).replace(" → ", "&nbsp;→&nbsp;") for cell in cells]
+            return "<tr>" + "".join(f"<{tag}{scope}>{text}</{tag}>" for text in texts) + "</tr>"
+
+        body = "".join(line(row, "td") for row in self.rows)
+        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        return (
+            '<div class="gencaps-table" style="overflow-x:auto"><table class="table">'
+            f"{caption}<thead>{line(self.header, 'th')}</thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def __repr__(self) -> str:
+        text = lines([[str(cell) for cell in row] for row in (self.header, *self.rows)])
+        return "\n".join([self.caption, *text] if self.caption else text)

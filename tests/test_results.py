@@ -181,3 +181,18 @@ def test_a_result_keeps_the_generators_that_were_learned(tmp_path, digits):
     assert len(kept) == 3  # a rotation, and a shift along each axis
     known, _ = results.run(experiment, "composed-capsules-known", digits, digits, progress=False)
     assert known.learned == {}
+
+
+@pytest.mark.parametrize(
+    ("history", "stuck"),
+    [
+        ([1.0] * 2 + [0.2] * 18, True),
+        ([1.0] * 2 + [0.2] * 16 + [0.18] * 2, False),
+        ([0.2] * 2 + [0.1] * 18, True),
+        ([1.0, 0.5], False),
+    ],
+)
+def test_a_run_is_stuck_whose_training_loss_falls_no_more(history, stuck):
+    result = next(iter(results.published()["shift-transfer"].values())).results[0]
+    assert not result.stuck
+    assert replace(result, history=history).stuck == stuck

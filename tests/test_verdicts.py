@@ -48,7 +48,7 @@ def runs(*levels, nine=None):
         out = {4: level, 9: level if nine is None else nine}
         curves = {digit: [1.0 if TASK.is_inside(point) else out[digit] for point in TASK.grid] for digit in out}
         images = {digit: {"inside": [0.5, 1.5], "outside": [out[digit]] * 2} for digit in out}
-        made.append(SimpleNamespace(seed=seed, curves=curves, images=images))
+        made.append(SimpleNamespace(seed=seed, curves=curves, images=images, stuck=False))
     return Runs(tuple(made), TASK)
 
 
@@ -102,6 +102,18 @@ def test_protocols_without_runs_are_left_out_and_the_longest_is_last():
     }
     decisions = decide(claim(most=2), found)
     assert [(profile, each.verdict) for profile, each in decisions.items()] == [("quick", FAILS), ("full", HOLDS)]
+
+
+def test_a_run_that_never_learned_is_left_out_and_named():
+    some = runs(1.0, 3.0)
+    some.results[0].stuck = True
+    decision = claim(least=2).decide({"one": some})
+    assert decision.seeds == (1,)
+    assert decision.effect.value == pytest.approx(3)
+    assert str(decision).endswith("left out, never learned: one, seed 0")
+    some.results[1].stuck = True
+    with pytest.raises(ValueError, match="no seed in common"):
+        claim(least=2).decide({"one": some})
 
 
 def test_models_without_a_common_seed_decide_nothing():

@@ -25,11 +25,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 from torch import Tensor, nn
 
-from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, held_out_ratio, mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.results import GALLERY, IMAGES, ResultError, Runs, beside, read, result_path
+from gencaps_lib.tables import Table
 from gencaps_lib.tasks import Task
 
 WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales the picture down
@@ -118,42 +118,6 @@ class Picture:
         return {"text/html": self.image(), "text/plain": self.alt}
 
 
-@dataclass(frozen=True)
-class Table:
-    """A small table of computed values, shown as HTML in notebooks and as plain text elsewhere.
-
-    Attributes
-    ----------
-    header : names of the columns
-    rows : cells, as text or numbers; floats are shown as they are formatted by the caller
-    caption : a line above it
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    caption: str = ""
-
-    def _repr_html_(self) -> str:
-        def line(cells: Sequence[object], tag: str) -> str:
-            scope = ' scope="col"' if tag == "th" else ""
-            # A line may not break between the two numbers of a change.
-            texts = [html.escape(str(cell)).replace(" → ", "&nbsp;→&nbsp;") for cell in cells]
-            return "<tr>" + "".join(f"<{tag}{scope}>{text}</{tag}>" for text in texts) + "</tr>"
-
-        body = "".join(line(row, "td") for row in self.rows)
-        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        return (
-            '<div class="gencaps-table" style="overflow-x:auto"><table class="table">'
-            f"{caption}<thead>{line(self.header, 'th')}</thead><tbody>{body}</tbody></table></div>"
-        )
-
-    def __repr__(self) -> str:
-        lines = [self.header, *self.rows]
-        widths = [max(len(str(line[column])) for line in lines) for column in range(len(self.header))]
-        text = ["  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([self.caption, *text] if self.caption else text)
-
-
 def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
     """Losses of the held-out digits in and out of their range, transfer ratios and held-out ratios, a row per model.
 
@@ -202,37 +166,6 @@ def claims_table(
         ["claim and rule", "measured", "verdict"],
         [[claim, measured, VERDICTS[met]] for claim, measured, met in claims],
         caption=f"{whose} ({source})",
-    )
-
-
-def verdicts(
-    found: Mapping[str, Mapping[str, Mapping[str, Runs]]],
-    about: str = "Claims of the article",
-    wanted: Callable[[Mapping[str, Decision]], bool] = bool,
-) -> Table:
-    """What each protocol says of the article's claims, by the rules of the library's module `verdicts`.
-
-    Parameters
-    ----------
-    found : the results that judge, see `results.fresh`
-    about : the claims, in words
-    wanted : of a claim's decisions by protocol, whether to show it; by default if there is any
-    """
-    decided = [(claim, decide(claim, found)) for claim in CLAIMS]
-    return Table(
-        ["experiment", "claim", "rule", *found, "verdict"],
-        [
-            [
-                claim.experiment,
-                claim.text,
-                claim.rule,
-                *(str(decisions.get(profile, "not run")) for profile in found),
-                list(decisions.values())[-1].verdict,
-            ]
-            for claim, decisions in decided
-            if decisions and wanted(decisions)
-        ],
-        caption=f"{about} (MNIST; rules of {WRITTEN}; the longest protocol that has the runs decides)",
     )
 
 

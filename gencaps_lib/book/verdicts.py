@@ -12,6 +12,9 @@ of its own.
   seed they are over images only.
 - With the bound *at most b* a claim holds if the whole interval is at most b, does not hold if the whole interval is
   above b, and is undecided otherwise; *at least b* likewise. That one model is better than another asks for a tenth.
+- A run that never learned (`Result.stuck`, by its training loss alone) is left out, and named. Written on the same day
+  as the rest, but after a run of that kind, which drew a blank image everywhere, had been counted as a perfect
+  transfer: "Shift transfers with continuous capsules" held at quick by that run alone.
 - The longest protocol at which all models of the claim have a seed decides.
 - At the profile `large` the autoencoder of shifts, with 83 million parameters, is not run. The matched autoencoder, as
   large as the capsules, stands in for it, and every table says so.
@@ -58,6 +61,7 @@ class Means:
     Attributes
     ----------
     seeds : that all of the models have
+    left_out : the runs that never learned, in words
 
     Raises
     ------
@@ -66,13 +70,14 @@ class Means:
     """
 
     def __init__(self, runs: Mapping[str, Runs], models: Sequence[str]) -> None:
-        own = [set(runs[model].seeds) if model in runs else set() for model in models]
+        results = {model: runs[model].results if model in runs else () for model in models}
+        own = [{result.seed for result in of if not result.stuck} for of in results.values()]
         self.seeds = sorted(set.intersection(*own))
+        stuck = [f"{model}, seed {each.seed}" for model, of in results.items() for each in of if each.stuck]
+        self.left_out = f"left out, never learned: {'; '.join(stuck)}" if stuck else ""
         if not self.seeds:
             raise ValueError(f"{', '.join(models)} have no seed in common")
-        self._results = {
-            model: [result for result in runs[model].results if result.seed in self.seeds] for model in models
-        }
+        self._results = {model: [result for result in of if result.seed in self.seeds] for model, of in results.items()}
         self._task = runs[models[0]].task
         self._seed_shares = _shares(len(self.seeds), 0)
 
@@ -169,7 +174,7 @@ class ArticleClaim:
         samples = self.measure(means)
         effect = Estimate(float(samples[0]), *map(float, np.quantile(samples[1:], [0.025, 0.975])))
         seen = self.met is None or self.met(means)
-        return Decision(effect, tuple(means.seeds), self.judge(effect) if seen else UNSEEN)
+        return Decision(effect, tuple(means.seeds), self.judge(effect) if seen else UNSEEN, means.left_out)
 
 
 class Decision(NamedTuple):
@@ -180,18 +185,20 @@ class Decision(NamedTuple):
     effect : with its interval
     seeds : that it is from
     verdict : what follows
+    left_out : the runs that were left out, in words, if any
     instead : which model stood in for which, if one did
     """
 
     effect: Estimate
     seeds: tuple[int, ...]
     verdict: str
+    left_out: str = ""
     instead: str = ""
 
     def __str__(self) -> str:
         value, low, high = self.effect
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
-        told = f", {self.instead}" if self.instead else ""
+        told = "".join(f"; {words}" for words in (self.left_out, self.instead) if words)
         return f"{self.verdict}: {value:.2f} [{low:.2f}, {high:.2f}], {seeds}{told}"
 
 
@@ -352,7 +359,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "Seen at one angle, continuous capsules are not worse near it",
         _CONTINUOUS,
         most=1.1,
-        verdicts={"quick": HOLDS, "full": HOLDS},
+        verdicts={"quick": OPEN, "full": HOLDS},
     ),
     _beside(
         "Seen at one angle, 4 and 9 are drawn better elsewhere by continuous capsules than by an autoencoder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -189,16 +190,33 @@ def near_far_ratio(curve: Sequence[float], task: Task) -> float:
 
     Above 1 where a model that saw a digit at one angle is *worse* near that angle than on the far side of the circle.
     """
-    middle = sum(task.inside) / 2
-    away = [min((point - middle) % 360, (middle - point) % 360) for point in task.grid]
-    kept = [
-        (distance, loss)
-        for distance, point, loss in zip(away, task.grid, curve, strict=True)
-        if not task.transform.is_peak(point)
-    ]
+    kept = _by_distance(curve, task)
     near = [loss for distance, loss in kept if 20 <= distance <= 60]
     far = [loss for distance, loss in kept if distance > 90]
     return _mean(near) / _mean(far)
+
+
+def band_means(curve: Sequence[float], task: Task, edges: Sequence[float]) -> list[float]:
+    """Mean loss in bands of distance from the middle of the held-out digits' range of angles, peaks left out.
+
+    Parameters
+    ----------
+    curve : one digit's
+    task : of rotations
+    edges : of the bands, in degrees, rising; a band holds its upper edge, and not its lower one
+    """
+    kept = _by_distance(curve, task)
+    return [_mean([loss for distance, loss in kept if low < distance <= high]) for low, high in pairwise(edges)]
+
+
+def _by_distance(curve: Sequence[float], task: Task) -> list[tuple[float, float]]:
+    """How far each point of the grid lies from the middle of the range, on the circle, and the loss there."""
+    middle = sum(task.inside) / 2
+    return [
+        (min((point - middle) % 360, (middle - point) % 360), loss)
+        for point, loss in zip(task.grid, curve, strict=True)
+        if not task.transform.is_peak(point)
+    ]
 
 
 def held_out_ratio(curves: Mapping[int, Sequence[float]], task: Task) -> list[float]:

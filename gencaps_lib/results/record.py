@@ -85,6 +85,16 @@ class Result:
         return min(len(self.history) * self.stride, self.config["steps"])
 
     @property
+    def stuck(self) -> bool:
+        """Whether the training loss fell by less than a twentieth from its second tenth to its last.
+
+        So it does where a model never learns to draw more than a blank image, which is found in the first tenth.
+        """
+        tenth = len(self.history) // 10
+        early, late = self.history[tenth : 2 * tenth], self.history[-tenth:]
+        return tenth > 0 and sum(late) > 0.95 * sum(early)
+
+    @property
     def complete(self) -> bool:
         """Whether the training ran to its end, and was not interrupted."""
         return self.made == self.config["steps"]

@@ -120,6 +120,16 @@ class Runs:
         """A digit's transfer ratio, its mean loss outside the range ÷ that inside, with an interval like `inside`'s."""
         return bootstrap(lambda inside, outside: outside / inside, *self.samples(digit, over))
 
+    def others(self, side: str) -> float:
+        """The mean loss of the digits that were not held out, ``"inside"`` or ``"outside"`` the range."""
+        mean = {"inside": mean_inside, "outside": mean_outside}[side]
+        digits = [digit for digit in self.results[0].curves if digit not in self.task.held_out]
+        return float(np.mean([mean(self.curve(digit), self.task) for digit in digits]))
+
+    def adjusted_ratio(self, digit: int) -> float:
+        """A digit's transfer ratio over that of the digits not held out: 1 where places are harder for all."""
+        return self.ratio(digit).value / (self.others("outside") / self.others("inside"))
+
     @property
     def summary(self) -> tuple[str, str, str]:
         """The first held-out digit's mean losses inside and outside the range, and its transfer ratio, as text."""

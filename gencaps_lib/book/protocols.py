@@ -1,0 +1,114 @@
+"""What each protocol says: tables of claims, of losses beside the authors', and of bands of angles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+from gencaps_lib.book.authors import AUTHORS
+from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
+from gencaps_lib.evaluation import band_means
+from gencaps_lib.results import Runs
+from gencaps_lib.tables import Table
+
+Found = Mapping[str, Mapping[str, Mapping[str, Runs]]]  # profile → experiment → model → its seeds
+BANDS = (0, 20, 60, 90, 180)  # degrees from the one angle that was seen
+
+
+def verdicts(
+    found: Found,
+    about: str = "Claims of the article",
+    wanted: Callable[[Mapping[str, Decision]], bool] = bool,
+) -> Table:
+    """What each protocol says of the article's claims, by the rules of the library's module `verdicts`.
+
+    Parameters
+    ----------
+    found : the results that judge, see `results.fresh`
+    about : the claims, in words
+    wanted : of a claim's decisions by protocol, whether to show it; by default if there is any
+    """
+    decided = [(claim, decide(claim, found)) for claim in CLAIMS]
+    return Table(
+        ["experiment", "claim", "rule", *found, "verdict"],
+        [
+            [
+                claim.experiment,
+                claim.text,
+                claim.rule,
+                *(str(decisions.get(profile, "not run")) for profile in found),
+                list(decisions.values())[-1].verdict,
+            ]
+            for claim, decisions in decided
+            if decisions and wanted(decisions)
+        ],
+        caption=f"{about} (MNIST; rules of {WRITTEN}; the longest protocol that has the runs decides)",
+    )
+
+
+def beside_authors(found: Found, *models: str) -> Table:
+    """The losses of the held-out digits, the authors' and ours at each protocol.
+
+    Parameters
+    ----------
+    found : the results, see `results.fresh`
+    models : whose, by default all those that the authors measured
+    """
+    pairs = dict.fromkeys(
+        (experiment, model)
+        for experiments in found.values()
+        for experiment, runs in experiments.items()
+        for model in runs
+        if (model in models if models else (experiment, model) in AUTHORS)
+    )
+    rows = []
+    for experiment, model in pairs:
+        theirs = AUTHORS.get((experiment, model))
+        authors = (
+            f"{theirs.four_in:.4f} → {theirs.four_out:.4f} ({theirs.ratio:.1f}); {theirs.nine_out:.4f}; "
+            f"{theirs.others_out:.4f}"
+            if theirs
+            else "not in their records"
+        )
+        ours = (experiments.get(experiment, {}).get(model) for experiments in found.values())
+        rows.append([experiment, model, authors, *(_losses(runs) if runs else "not run" for runs in ours)])
+    return Table(
+        ["experiment", "model", "authors", *found],
+        rows,
+        caption="Mean squared error of '4' in range → out of it (their ratio; that over the other digits' ratio); of '9' "
+        "out of range; of the digits that were not held out, out of range (MNIST; seeds from 10 on)",
+    )
+
+
+def _losses(runs: Runs) -> str:
+    four, nine = runs.task.held_out
+    return (
+        f"{runs.inside(four).value:.4f} → {runs.outside(four).value:.4f} ({runs.ratio(four).value:.2f}; "
+        f"{runs.adjusted_ratio(four):.2f}); {runs.outside(nine).value:.4f}; {runs.others('outside'):.4f}"
+    )
+
+
+def bands(found: Found, experiment: str, *models: str) -> Table:
+    """The held-out digits' loss by the distance from the one angle that was seen, at each protocol.
+
+    A mean over all angles hides that one model may win near that angle, and another far away.
+
+    Parameters
+    ----------
+    found : the results, see `results.fresh`
+    experiment : of rotations
+    models : whose, by default all
+    """
+    ends = [f"{low}° to {high}°" for low, high in pairwise(BANDS)]
+    rows = [
+        [profile, model, f"'{digit}'", *(f"{mean:.4f}" for mean in band_means(runs.curve(digit), runs.task, BANDS))]
+        for profile, experiments in found.items()
+        for model, runs in experiments.get(experiment, {}).items()
+        if not models or model in models
+        for digit in runs.task.held_out
+    ]
+    return Table(
+        ["protocol", "model", "digit", *ends],
+        rows,
+        caption="Mean squared error by the distance from the one angle that was seen (MNIST; seeds from 10 on)",
+    )
