@@ -155,20 +155,6 @@ def test_rows_films_and_lines():
     assert [axes.get_title() for axes in row.figure.axes] == ["a", "b"]
 
 
-def test_table_is_safe_html_and_plain_text():
-    table = figures.Table(["digit", "loss"], [["<4>", 0.5], ["9", 12]], caption="a & b")
-    shown = table._repr_html_()
-    assert "<td>&lt;4&gt;</td>" in shown
-    assert "<caption>a &amp; b</caption>" in shown
-    assert repr(table).splitlines() == ["a & b", "digit  loss", "<4>    0.5 ", "9      12  "]
-
-
-def test_a_line_does_not_break_within_a_change():
-    table = figures.Table(["in → out"], [["0.1 → 0.2; 0.3 → 0.4"]])
-    assert "<td>0.1&nbsp;→&nbsp;0.2; 0.3&nbsp;→&nbsp;0.4</td>" in table._repr_html_()
-    assert "0.1 → 0.2; 0.3 → 0.4" in repr(table)
-
-
 def test_keep_stores_without_showing(monkeypatch):
     seen = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, **options: seen.append((bundle, options)))
@@ -229,14 +215,6 @@ def test_nothing_to_draw_is_said():
 def test_models_that_the_book_does_not_know_have_a_look():
     assert figures.look("mine-z10")[1] == figures.look("autoencoder-z10")[1]
     assert figures.look("mine") == figures.LOOK_OF_OTHERS
-
-
-def test_verdicts_are_shown_by_protocol():
-    found = results.fresh("shift-extrapolation")
-    table = figures.verdicts(found)
-    assert table.header == ["experiment", "claim", "rule", *found, "verdict"]
-    assert {row[0] for row in table.rows} == {"shift-extrapolation"}
-    assert all(row[-1] in (row[-2] if row[-2] != "not run" else row[-3]) for row in table.rows)
 
 
 def test_a_gallery_shows_what_was_kept_and_says_what_is_missing(tmp_path):

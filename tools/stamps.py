@@ -32,6 +32,7 @@ SETTING = re.compile(
     re.MULTILINE,
 )
 
+
 def code_of(notebook: Mapping[str, Any]) -> list[str]:
     """The sources of the code cells."""
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]

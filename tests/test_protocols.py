@@ -1,0 +1,48 @@
+"""Tables of what each protocol says."""
+
+import pytest
+
+from gencaps_lib import results
+from gencaps_lib.book import protocols
+from gencaps_lib.book.authors import AUTHORS
+
+
+def test_verdicts_have_a_column_for_each_protocol():
+    found = results.fresh("shift-extrapolation")
+    table = protocols.verdicts(found)
+    assert table.header == ["claim", "rule", *found]
+    assert {len(row) for row in table.rows} == {2 + len(found)}
+    assert any("continuous capsules extrapolate" in row[0].lower() for row in table.rows)
+    every = protocols.verdicts(found, "claims", lambda decisions: "full" in decisions)
+    assert 0 < len(every.rows) < len(table.rows)
+    assert all(row[-1] != "not run" for row in every.rows)
+
+
+def test_the_authors_losses_stand_beside_ours():
+    found = results.fresh("rotation-one-shot")
+    rows = {row[1]: row for row in protocols.beside_authors(found).rows}
+    assert set(rows) == {"autoencoder", "continuous-capsules"}
+    theirs, runs = AUTHORS["rotation-one-shot", "autoencoder"], found["full"]["rotation-one-shot"]["autoencoder"]
+    assert rows["autoencoder"][2].startswith(f"{theirs.four_in:.4f} → {theirs.four_out:.4f}")
+    ours = rows["autoencoder"][-1]
+    assert ours.startswith(f"{runs.inside(4).value:.4f} → {runs.outside(4).value:.4f}")
+    assert f"{runs.outside(9).value:.4f}" in ours
+    (other,) = protocols.beside_authors(found, "digit-capsules").rows
+    assert other[2] == "not in their records"
+
+
+def test_the_adjusted_ratio_is_one_where_places_are_harder_for_all():
+    runs = results.published()["shift-extrapolation"]["continuous-capsules"]
+    others = runs.others("outside") / runs.others("inside")
+    assert runs.adjusted_ratio(4) == pytest.approx(runs.ratio(4).value / others)
+    assert others > 1.5
+    assert runs.adjusted_ratio(4) == pytest.approx(1, abs=0.2)
+
+
+def test_bands_are_by_the_distance_from_the_angle_seen():
+    found = results.fresh("rotation-one-shot")
+    table = protocols.bands(found, "rotation-one-shot", "autoencoder")
+    assert table.header == ["protocol", "model", "digit", "0° to 20°", "20° to 60°", "60° to 90°", "90° to 180°"]
+    assert len(table.rows) == 2 * sum("autoencoder" in models["rotation-one-shot"] for models in found.values())
+    near, far = (float(table.rows[0][column]) for column in (4, 6))
+    assert near > far
