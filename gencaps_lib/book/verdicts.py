@@ -287,6 +287,8 @@ def _long_code(who: str, architecture: str) -> list[ArticleClaim]:
 
 CLAIMS: tuple[ArticleClaim, ...] = (
     _ratio("An autoencoder learns to shift only what it has seen", "shift-transfer", _AUTO, least=2),
+    # A control, not of the article: is it the size?
+    _ratio("An autoencoder as large as the capsules shifts only what it has seen", "shift-transfer", _MATCHED, least=2),
     _ratio("Shift transfers with continuous capsules", "shift-transfer", _CONTINUOUS, most=1.2),
     ArticleClaim(
         "Shift transfers with digit capsules better than with an autoencoder",
