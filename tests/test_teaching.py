@@ -47,7 +47,7 @@ def wrong_with_sections(notebook):
     whole = "\n".join(map(source, notebook["cells"]))
     if "**Predict before you read on.**" not in whole:
         yield "it asks for no prediction"
-    if "figures.claims_table(" not in whole and "figures.verdicts(" not in whole:
+    if "figures.claims_table(" not in whole and "protocols.verdicts(" not in whole:
         yield "it judges no claim"
     last = source(notebook["cells"][-1])
     if not last.startswith("## What to read next") or "{cite:" not in last:
