@@ -83,7 +83,7 @@ def machine_rates(device: str | torch.device, elements: int = 2**26, side: int |
     where = torch.device(device)
     if side is None:
         side = 8192 if where.type == "cuda" else 2048
-    kind = {"dtype": torch.float32, "device": where}
+    kind: dict[str, Any] = {"dtype": torch.float32, "device": where}
     source, matrix = torch.rand(elements, **kind), torch.rand(side, side, **kind)
     target, product = torch.zeros_like(source), torch.zeros_like(matrix)
     # On a GPU a single copy is over so soon that starting it counts.
@@ -148,17 +148,17 @@ def routing_costs(
 
     On CUDA, too, kernels are started one by one here, and not as a captured graph.
     """
-    sizes = [base]
+    sizes: list[tuple[int, ...]] = [base]
     for place in range(3):
         for factor in factors:
             sizes.append((*base[:place], max(1, int(base[place] * factor)), *base[place + 1 :]))
-    return [_routing_cost(torch.device(device), batch, *size, repeats) for size in sizes]
+    return [_routing_cost(torch.device(device), batch, repeats, *size) for size in sizes]
 
 
 def _routing_cost(
-    device: torch.device, batch: int, capsules: int, size: int, channels: int, repeats: int
+    device: torch.device, batch: int, repeats: int, capsules: int, size: int, channels: int
 ) -> RoutingCost:
-    kind = {"dtype": torch.float32, "device": device}
+    kind: dict[str, Any] = {"dtype": torch.float32, "device": device}
     addresses = (torch.rand(batch, capsules, 2, **kind) * (size - 1)).requires_grad_()
     activations = torch.rand(batch, capsules, channels, **kind, requires_grad=True)
     units = torch.rand(batch, capsules, **kind, requires_grad=True)

@@ -176,9 +176,13 @@ class Benchmark:
 def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trainer:
     experiment = setup.at_profile
     layout = torch.channels_last if candidate.channels_last else torch.contiguous_format
-    built = experiment.build(model).to(setup.device, memory_format=layout).train()
+    built = experiment.build(model).to(setup.device).to(memory_format=layout).train()
     digits = load_digits("train", setup.source, root=setup.data).of(*experiment.task.digits)
-    options = {"optimiser": candidate.optimiser, "batch": experiment.batch, "precision": candidate.precision}
+    options: dict[str, Any] = {
+        "optimiser": candidate.optimiser,
+        "batch": experiment.batch,
+        "precision": candidate.precision,
+    }
     if candidate.port:
         return Port(built, experiment.task, digits, steps, setup.device, **options)
     trainer = Trainer(built, experiment.task, digits.to(setup.device), steps, **options)
@@ -240,9 +244,9 @@ class Running:
 _running: Running  # in a process of its own
 
 
-def _set_up(*arguments) -> int:  # noqa: ANN002
+def _set_up(setup: Setup, model: str, name: str) -> int:
     global _running
-    _running = Running(*arguments, alone=True)
+    _running = Running(setup, model, name, alone=True)
     return _running.turns
 
 
@@ -378,8 +382,7 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
 
 
 def _fresh_process(threads: int) -> ProcessPoolExecutor:
-    options = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (threads,)}
-    return ProcessPoolExecutor(1, **options)
+    return ProcessPoolExecutor(1, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,))
 
 
 def _in_a_fresh_process(threads: int, function: Callable, *arguments) -> Any:  # noqa: ANN002
@@ -447,8 +450,8 @@ def table(benchmark: Benchmark) -> str:
         whole = sum(operation.seconds for operation in operations)
         shares = [f"{operation.name} {operation.seconds / whole:.0%}" for operation in operations[:SHOWN]]
         found += ["", f"{model}, time by operation: {', '.join(shares)}"]
-    cells = [("N capsules to C maps of S×S", "routed ms", "dense ms", "dense weights")]
-    for row in benchmark.routing:
-        times = [f"{seconds * 1e3:.2f}" for seconds in (row.seconds, row.dense_seconds)]
-        cells.append((f"N {row.capsules}, S {row.size}, C {row.channels}", *times, f"{row.dense_weights:,}"))
-    return "\n".join([*found, "", *lines(cells)])
+    timed = [("N capsules to C maps of S×S", "routed ms", "dense ms", "dense weights")]
+    for each in benchmark.routing:
+        routed, dense = (f"{seconds * 1e3:.2f}" for seconds in (each.seconds, each.dense_seconds))
+        timed.append((f"N {each.capsules}, S {each.size}, C {each.channels}", routed, dense, f"{each.dense_weights:,}"))
+    return "\n".join([*found, "", *lines(timed)])

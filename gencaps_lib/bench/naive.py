@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -19,23 +20,33 @@ from gencaps_lib.training import Trainer
 from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Shift, Transform
 
 
+class _Canvas(Protocol):
+    """What pasting needs of a transform."""
+
+    @property
+    def side(self) -> int: ...
+
+    @property
+    def margin(self) -> int: ...
+
+
 def _turn(picture: Image.Image, transform: Transform, degrees: float) -> Image.Image:
     return picture.rotate(degrees, Image.Resampling.BILINEAR)
 
 
-def _paste(picture: Image.Image, transform: Transform, row: float = 0, column: float = 0) -> Image.Image:
+def _paste(picture: Image.Image, transform: _Canvas, row: float = 0, column: float = 0) -> Image.Image:
     canvas = Image.new("F", (transform.side, transform.side))
     canvas.paste(picture, (transform.margin + round(column), transform.margin + round(row)))
     return canvas
 
 
 def _turn_and_paste(
-    picture: Image.Image, transform: Transform, degrees: float, row: float, column: float
+    picture: Image.Image, transform: RotationAndShift, degrees: float, row: float, column: float
 ) -> Image.Image:
     return _paste(_turn(picture, transform, degrees), transform, row, column)
 
 
-def _fetch(picture: Image.Image, transform: Transform, linear: Sequence[Sequence[float]]) -> Image.Image:
+def _fetch(picture: Image.Image, transform: _Canvas, linear: Sequence[Sequence[float]]) -> Image.Image:
     """On the transform's canvas, what a matrix says of where each (column, row) about the centre comes from."""
     middle = transform.side / 2
     places = [number for line in linear for number in (*line, middle * (1 - sum(line)))]
@@ -43,15 +54,21 @@ def _fetch(picture: Image.Image, transform: Transform, linear: Sequence[Sequence
     return canvas.transform(canvas.size, Image.Transform.AFFINE, places, Image.Resampling.BILINEAR)
 
 
-def _scale(picture: Image.Image, transform: Transform, octaves: float) -> Image.Image:
+def _scale(picture: Image.Image, transform: Scale, octaves: float) -> Image.Image:
     return _fetch(picture, transform, ((2**-octaves, 0), (0, 2**-octaves)))
 
 
-def _shear(picture: Image.Image, transform: Transform, columns: float) -> Image.Image:
+def _shear(picture: Image.Image, transform: Shear, columns: float) -> Image.Image:
     return _fetch(picture, transform, ((1, -columns), (0, 1)))
 
 
-_MOVES = {Shift: _paste, Rotation: _turn, RotationAndShift: _turn_and_paste, Scale: _scale, Shear: _shear}
+_MOVES: dict[type[Transform], Callable[..., Image.Image]] = {
+    Shift: _paste,
+    Rotation: _turn,
+    RotationAndShift: _turn_and_paste,
+    Scale: _scale,
+    Shear: _shear,
+}
 
 
 def mover(transform: Transform) -> Callable[..., Image.Image]:
@@ -93,8 +110,8 @@ class PortedDigits(Dataset):
         elif isinstance(transform, Rotation):
             value = torch.tensor([self.random.uniform(low, high)], dtype=torch.float32)
         else:
-            ends = (torch.tensor([end], dtype=torch.float32) for end in (low, high))
-            value = transform.draw(*ends, self.generator)[0]
+            first, last = (torch.tensor([end], dtype=torch.float32) for end in (low, high))
+            value = transform.draw(first, last, self.generator)[0]
         return _tensor(picture), self.labels[index], value, _tensor(self.move(picture, transform, *value.tolist()))
 
 

@@ -93,6 +93,7 @@ class Claim:
         kept = [
             (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
             for value in values
+            if value is not None
         ]
         return HOLDS if all(kept) else OPEN if any(kept) else FAILS
 

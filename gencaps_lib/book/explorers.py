@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -223,7 +223,7 @@ def sliders(scene: Scene | None = None) -> DOMWidget:
     def whole(name: str, low: int, high: int, value: int = 0) -> DOMWidget:
         return controls.IntSlider(value, low, high, description=name, continuous_update=False)
 
-    def show(**asked: object) -> None:
+    def show(**asked: Any) -> None:
         display(picture(scene, **asked))
 
     capsules = [("all", None), *((str(index + 1), index) for index in range(scene.count))]

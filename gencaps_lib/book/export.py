@@ -11,15 +11,20 @@ import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from gencaps_lib import results
 from gencaps_lib.book import scenes
-from gencaps_lib.book.scenes import PARTS, Pair, Scene, SceneError
+from gencaps_lib.book.scenes import PARTS, Pair, Scene, SceneError, pair_of
 from gencaps_lib.data import Digits
 from gencaps_lib.files import write_whole
+from gencaps_lib.models import Autoencoder
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 SAMPLES = 2  # test digits of each class
 
@@ -41,11 +46,12 @@ def make(name: str, train: Digits, test: Digits, profile: str, seed: int = 0, pr
     experiment = scenes.experiment(name, profile)
     judged = test.to("cpu")  # where a scene lives, whatever its models are trained on
     shown = _in_order(judged.first(SAMPLES))
-    decoders, latents, spread = [], {}, {}
+    models, latents, spread = [], {}, {}
     for part, architecture in zip(PARTS, experiment.models, strict=True):
         result, model = results.run(experiment, architecture, train, test.first(SAMPLES), seed, progress, partial=False)
-        model = model.cpu()
-        decoders.append(model.decoder.half().float().requires_grad_(False))
+        assert isinstance(model, Autoencoder)
+        models.append(model.cpu())
+        model.decoder.half().float().requires_grad_(False)
         with torch.no_grad():
             latents[part] = model.encode(shown.images)
             spread[part] = torch.cat([model.encode(images) for images in judged.images.split(500)]).std(0)
@@ -54,7 +60,7 @@ def make(name: str, train: Digits, test: Digits, profile: str, seed: int = 0, pr
         f"data: {train.source}; {result.machine['device']}, PyTorch {result.machine['torch']}, commit "
         f"{result.machine['commit']}. The first {SAMPLES} test digits of each class."
     )
-    return Scene(experiment, Pair(*decoders).eval(), shown, latents, spread, about)
+    return Scene(experiment, pair_of(models).eval(), shown, latents, spread, about)
 
 
 def _in_order(digits: Digits) -> Digits:
@@ -97,10 +103,11 @@ def to_onnx(pair: Pair, inputs: dict[str, torch.Tensor]) -> bytes:
         dynamo=True,
         verbose=False,
     )
+    assert program is not None  # with `dynamo` it is always there
     return _halved(program.model_proto)
 
 
-def _halved(model: object) -> bytes:
+def _halved(model: ModelProto) -> bytes:
     """An ONNX model whose large weights are stored in half precision, and cast when it is loaded.
 
     What the exporter computed from weights, such as kernels, is not rounded.

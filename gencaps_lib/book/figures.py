@@ -10,8 +10,8 @@ import base64
 import html
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count, zip_longest
 
@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, held_out_ratio, mean_inside, mean_outside, transfer_ratio
+from gencaps_lib.evaluation import Curve, DrawingModel, held_out_ratio, mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.results import GALLERY, IMAGES, ResultError, Runs, beside, read, result_path
 from gencaps_lib.tables import Table
@@ -37,9 +37,11 @@ DOTS_PER_INCH = 160
 STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 
 
-def own_style() -> AbstractContextManager[None]:
+@contextmanager
+def own_style() -> Iterator[None]:
     """The book's style on matplotlib's defaults, whatever style the host has set; a decorator, too."""
-    return matplotlib.style.context(["default", STYLE])
+    with matplotlib.style.context(["default", STYLE]):
+        yield
 
 
 # Colour and line of each model, the same in every picture.
@@ -219,8 +221,8 @@ def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") 
     return Picture(figure, alt)
 
 
-def _sheet(axes: Axes, rows: Sequence[Sequence[Tensor]]) -> tuple[int, int]:
-    """Draw rows of images (side, side) on one sheet; returns the distance between images and the gap, in pixels."""
+def _sheet(axes: Axes, rows: Sequence[Tensor]) -> tuple[int, int]:
+    """Draw rows of images (n, side, side) on one sheet; returns the distance between images and the gap, in pixels."""
     side = len(rows[0][0])
     gap = max(2, side // 20)
     pitch = side + gap
@@ -313,13 +315,13 @@ def side_by_side(
 @torch.no_grad()
 @own_style()
 def reconstructions(
-    model: nn.Module, task: Task, digits: Digits, points: Sequence[float], title: str, source: str
+    model: DrawingModel, task: Task, digits: Digits, points: Sequence[float], title: str, source: str
 ) -> Picture:
     """Targets and reconstructions, as in the article's figures A1 and A2: a row per grid point.
 
     Parameters
     ----------
-    model : with ``encode`` and ``decode``
+    model : that draws
     task : transforms the digits
     digits : the test digits to show, a pair of columns (target, reconstruction) for each
     points : grid points, one for each row; those inside the held-out digits' training range are framed
@@ -533,7 +535,9 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
 
 
-def show_addresses(axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, colours: object = "#D55E00") -> None:
+def show_addresses(
+    axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, colours: str | np.ndarray = "#D55E00"
+) -> None:
     """Draw capsules on axes: dots of these areas at their addresses (N, 2) in index space, over a map's cells."""
     cells = np.arange(size)
     rows, columns = addresses.detach().cpu().numpy().T
@@ -576,7 +580,7 @@ def constellations(
 
 @own_style()
 def addresses_and_maps(
-    addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: tuple[str, str, str], alt: str
+    addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: Sequence[str], alt: str
 ) -> Picture:
     """Where capsules write, the map that they write, and the image that is painted from it.
 
@@ -586,7 +590,7 @@ def addresses_and_maps(
     activations : (N,), in [0, 1]; a dot's area grows with it
     maps : (S, S), one feature map
     image : (H, W) in [-1, 1], or None
-    titles : of the three panels
+    titles : of the panels
     alt : the alt text
     """
     panels = 2 if image is None else 3

@@ -7,7 +7,7 @@ parameters and an equally long code.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import EXPERIMENTS, Experiment
 from gencaps_lib.files import write_whole
-from gencaps_lib.models import CapsuleDecoder, Decoder, DigitCapsules
+from gencaps_lib.models import Autoencoder, CapsuleDecoder, Decoder, DigitCapsules
 from gencaps_lib.routing import route_by_address
 from gencaps_lib.tasks import Task
 from gencaps_lib.transforms import Shift
@@ -111,6 +111,15 @@ class Pair(nn.Module):
         addresses, activations = self.capsules.write(capsules_latent, code)
         maps = route_by_address(addresses, activations * mask[..., None], self.capsules.size)
         return self.capsules.paint(maps), addresses, activations.mean(2), self.autoencoder(autoencoder_latent, code)
+
+
+def pair_of(models: Iterable[nn.Module]) -> Pair:
+    """The decoders of a scene's two models, in the order of `PARTS`."""
+    capsules, autoencoder = models
+    assert isinstance(capsules, Autoencoder)
+    assert isinstance(capsules.decoder, CapsuleDecoder)
+    assert isinstance(autoencoder, Autoencoder)
+    return Pair(capsules.decoder, autoencoder.decoder)
 
 
 @dataclass(frozen=True)
@@ -293,7 +302,7 @@ def load(name: str = "shift-transfer", folder: Path | None = None) -> Scene:
             told = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         trained_in = experiment(name, told["profile"])
-        pair = Pair(*(trained_in.build(model).decoder for model in trained_in.models)).float().eval()
+        pair = pair_of(trained_in.build(model) for model in trained_in.models).float().eval()
         pair.load_state_dict({name: tensors[name] for name in pair.state_dict()})
         digits = Digits(tensors["images"].float() / 127.5 - 1, tensors["labels"], told["source"])
         latents, spread = ({part: tensors[f"{kind}.{part}"] for part in PARTS} for kind in ("latents", "spread"))
