@@ -54,6 +54,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 unit: .venv/ready browser
 	$(HERMETIC) $(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile $(UNIT_ARGS) tests
