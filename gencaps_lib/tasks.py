@@ -85,7 +85,10 @@ class Task:
     def some_points(self) -> list[float]:
         """Seven points of the grid for pictures: the ends, the middle, and some on either side of it."""
         wanted = (fraction * self.grid[0] for fraction in (1, 1 / 2, 1 / 4, 0, -1 / 4, -1 / 2, -1))
-        return sorted({min(self.grid, key=lambda point, goal=goal: abs(point - goal)) for goal in wanted})
+        return sorted({self._nearest(goal) for goal in wanted})
+
+    def _nearest(self, goal: float) -> float:
+        return min(self.grid, key=lambda point: abs(point - goal))
 
     @property
     def scored(self) -> str:

@@ -507,3 +507,22 @@ def test_several_draws_train_every_kind_of_model(name, digits):
     for model in experiment.models[:2]:
         history = fit(experiment.build(model), experiment.task, digits, 2, batch=8, draws=4, progress=False)
         assert len(history) == 2
+
+
+def test_what_a_wrapper_passes_on_is_the_model_s(task, digits):
+    """As that of torch.compile does: loss, preparation and rival are found behind it."""
+
+    class Wrapper(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.inner = model
+
+        def __getattr__(self, name):
+            return (
+                self._modules["inner"] if name == "inner" else getattr(super().__getattr__("_modules")["inner"], name)
+            )
+
+    plain, wrapped = (build("adversarial-autoencoder", task) for _ in range(2))
+    expected = fit(plain, task, digits, 3, batch=8, progress=False)
+    assert fit(Wrapper(wrapped), task, digits, 3, batch=8, progress=False) == expected
+    assert all(map(torch.equal, plain.rival.parameters(), wrapped.rival.parameters()))

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -155,7 +155,7 @@ class ArticleClaim:
     def judge(self, effect: Estimate) -> str:
         """The verdict on an effect and its interval."""
         ends = (effect.low, effect.high)
-        kept = [end <= self.most if self.least is None else end >= self.least for end in ends]
+        kept = [(self.least is None or end >= self.least) and (self.most is None or end <= self.most) for end in ends]
         return HOLDS if all(kept) else OPEN if any(kept) else FAILS
 
     def decide(self, runs: Mapping[str, Runs]) -> Decision:
@@ -258,7 +258,7 @@ def _in_range(model: str, other: str, most: float) -> Callable[[Means], bool]:
 def _long_code(who: str, architecture: str) -> list[ArticleClaim]:
     """The claims about a code of 128 numbers, which are about it only where the network has put it to use."""
     short, long = f"{architecture}-z10", f"{architecture}-z128"
-    used = {
+    used: dict[str, Any] = {
         "premise": "the longer code halves the error in range",
         "met": _in_range(long, short, 0.5),
         "verdicts": {"quick": UNSEEN},

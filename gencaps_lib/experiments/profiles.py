@@ -141,7 +141,7 @@ def model(
     sizes : at full; of these, smaller profiles keep the length of the code and the nonlinearity
     """
     scale = SCALES[architecture]
-    kept = {name: sizes[name] for name in ("z", "nonlinearity") if name in sizes}
+    kept: dict[str, Any] = {name: sizes[name] for name in ("z", "nonlinearity") if name in sizes}
     quick = ModelSpec(architecture, {**kept, **scale.quick}, short or scale.short, growth, precision)
     full = ModelSpec(architecture, sizes, scale.full, growth, precision)
     return {

@@ -113,10 +113,10 @@ _EVERY_ANGLE = tuple(round(-180 + 1.8 * step, 1) for step in range(200))
 # For short runs: every 9°, without the multiples of 90°, where the target is sharper than elsewhere.
 _SOME_ANGLES = tuple(angle for angle in range(-180, 180, 9) if angle % 90)
 # The reference's continuous capsules on small canvases: more maps, and ReLU.
-_MANY_MAPS = {"channels": 128, "maps": 64, "nonlinearity": "relu"}
+_MANY_MAPS: dict[str, Any] = {"channels": 128, "maps": 64, "nonlinearity": "relu"}
 # And for rotations beyond the range: a narrow dense layer.
-_RELU = {"channels": 32, "maps": 32, "nonlinearity": "relu"}
-_NARROW = {"hidden": 128, **_RELU}
+_RELU: dict[str, Any] = {"channels": 32, "maps": 32, "nonlinearity": "relu"}
+_NARROW: dict[str, Any] = {"hidden": 128, **_RELU}
 # Where one chapter trains five or six models, their runs are shorter. With the shorter warm-up the continuous capsules
 # did not get off the blank image on shift extrapolation at 8e-3.
 _SHORTER = adam(6e-3)

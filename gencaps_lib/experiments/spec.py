@@ -59,10 +59,10 @@ class Kind:
     counted : of what, in words
     """
 
-    judge: Callable[[nn.Module, Task, Digits], tuple[Curve, ImageMeans]]
-    answer: Callable[[nn.Module, Tensor, Tensor], Tensor]
-    learned: Callable[[nn.Module], dict[str, list]]
-    size: Callable[[nn.Module], int]
+    judge: Callable[[Any, Task, Digits], tuple[Curve, ImageMeans]]
+    answer: Callable[[Any, Tensor, Tensor], Tensor]
+    learned: Callable[[Any], dict[str, list]]
+    size: Callable[[Any], int]
     counted: str
 
 

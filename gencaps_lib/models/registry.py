@@ -69,7 +69,7 @@ def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> Con
     """
     with torch.device("meta"):  # counts, without memory or random numbers
         capsules = ContinuousCapsules(z, code_length, side, **capsule_sizes)
-        channels, maps = capsules.paint[0].in_channels, capsules.paint[0].out_channels
+        channels, maps = capsules.paint.channels, capsules.paint.maps
         nonlinearity = capsule_sizes.get("nonlinearity", "leaky-relu")
         narrow, wide = (ConvDecoder(z, code_length, side, channels, maps, hidden, nonlinearity) for hidden in (1, 2))
     fixed = count_parameters(narrow)

@@ -14,53 +14,10 @@ from torch import nn
 from gencaps_lib.data import Digits
 from gencaps_lib.experiments import Experiment
 from gencaps_lib.results.attachments import extras
-from gencaps_lib.results.fingerprints import configuration, fingerprint, matches, plain
-from gencaps_lib.results.folder import (
-    FRESH,
-    PUBLISHED,
-    check,
-    faults,
-    fresh,
-    load,
-    load_decoder,
-    published,
-    unregistered,
-)
-from gencaps_lib.results.provenance import forecast, machine, setting
-from gencaps_lib.results.record import Result, ResultError, beside, check_free, read, result_path, thinned, write
-from gencaps_lib.results.statistics import Runs
+from gencaps_lib.results.fingerprints import configuration, fingerprint
+from gencaps_lib.results.provenance import machine
+from gencaps_lib.results.record import Result, thinned, write
 from gencaps_lib.training import fit, products
-
-__all__ = [
-    "FRESH",
-    "PUBLISHED",
-    "Made",
-    "Result",
-    "ResultError",
-    "Runs",
-    "beside",
-    "check",
-    "check_free",
-    "configuration",
-    "extras",
-    "faults",
-    "fingerprint",
-    "forecast",
-    "fresh",
-    "load",
-    "load_decoder",
-    "machine",
-    "make",
-    "matches",
-    "plain",
-    "published",
-    "read",
-    "result_path",
-    "run",
-    "setting",
-    "unregistered",
-    "write",
-]
 
 
 def run(

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gencaps_lib.evaluation import mean_inside, mean_outside
+from gencaps_lib.results.record import Result
 from gencaps_lib.tasks import Task
-
-if TYPE_CHECKING:
-    from gencaps_lib.results.record import Result
 
 RESAMPLES = 5000
 

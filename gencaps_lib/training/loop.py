@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -48,10 +48,10 @@ class DivergedError(RuntimeError):
         self.history = history
 
 
-# What a model may offer beside ``model(images, code)``, which is all that it must.
+# What a model may offer beside ``model(images, code)``, which is all that it must. The loop asks for it by name: what a
+# module or a wrapper (as torch.compile's) only passes on, `isinstance` does not see from Python 3.12 on.
 
 
-@runtime_checkable
 class HasLoss(Protocol):
     """A model with a loss of its own."""
 
@@ -60,7 +60,6 @@ class HasLoss(Protocol):
         ...
 
 
-@runtime_checkable
 class HasPreparation(Protocol):
     """A model that is prepared once, before it is trained."""
 
@@ -83,7 +82,6 @@ class Rival(Protocol):
         ...
 
 
-@runtime_checkable
 class HasRival(Protocol):
     """A model that is trained against a rival, which looks at its latent codes."""
 
@@ -132,16 +130,19 @@ class Trainer:
         self.precision = check_precision(precision)
         self.device = digits.images.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        if isinstance(model, HasPreparation):
-            model.prepare(self.generator)
-        self.objective = model.loss if isinstance(model, HasLoss) else partial(reconstruction_loss, model)
-        self.rival = model.rival if isinstance(model, HasRival) else None
+        prepare = getattr(model, "prepare", None)
+        if prepare is not None:
+            prepare(self.generator)
+        self.objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
+        self.rival: Rival | None = getattr(model, "rival", None)
         rivals = set() if self.rival is None else set(map(id, self.rival.parameters()))
         own = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in rivals]
         self.adapt = optimiser.make(own, self.device)
-        self.rates = None if optimiser.schedule == "constant" else optimiser.rates(steps)
-        if self.rates is not None and self.device.type == "cuda":  # a captured step can read no number of Python's
-            self.rates = torch.tensor(self.rates, dtype=torch.float64, device=self.device)
+        self.rates: list[float] | Tensor | None = None
+        if optimiser.schedule != "constant":
+            self.rates = optimiser.rates(steps)
+            if self.device.type == "cuda":  # a captured step can read no number of Python's
+                self.rates = torch.tensor(self.rates, dtype=torch.float64, device=self.device)
         self.reaches = None
         if growth:
             self.reaches = torch.linspace(0, 1 / growth, steps, device=self.device).clamp(SMALLEST_REACH, 1)
@@ -165,7 +166,7 @@ class Trainer:
         """
         if self.rival is not None:
             with products(self.precision, self.device):
-                self._train_rival()
+                self._train(self.rival)
         batch = self.draw()  # in float32, whatever the model is trained with: targets are exact
         self.adapt.zero_grad(set_to_none=True)
         with products(self.precision, self.device):
@@ -180,20 +181,23 @@ class Trainer:
         self.losses.index_copy_(0, self.made, recorded[None])
         self.made += 1
 
-    def _train_rival(self) -> None:
+    def _train(self, rival: Rival) -> None:
         """Train the model's rival, a critic, for the steps that it wants before each step of the model."""
-        for _ in range(self.rival.steps):
+        model = cast(HasRival, self.model)
+        for _ in range(rival.steps):
             self.adapt_rival.zero_grad(set_to_none=True)
             with torch.no_grad():
-                latent = self.model.encode(draw_digits(self.digits, self.batch, self.generator)[0])
-            self.rival.loss(latent, self.generator).backward()
+                latent = model.encode(draw_digits(self.digits, self.batch, self.generator)[0])
+            rival.loss(latent, self.generator).backward()
             self.adapt_rival.step()
 
     def _set_rate(self) -> None:
         if self.rates is None:
             return
-        on_device = isinstance(self.rates, Tensor)
-        rate = self.rates.index_select(0, self.made)[0] if on_device else self.rates[int(self.made)]
+        if isinstance(self.rates, Tensor):
+            rate: Tensor | float = self.rates.index_select(0, self.made)[0]
+        else:
+            rate = self.rates[int(self.made)]
         for group in self.adapt.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].copy_(torch.as_tensor(rate))
