@@ -518,9 +518,10 @@ def test_what_a_wrapper_passes_on_is_the_model_s(task, digits):
             self.inner = model
 
         def __getattr__(self, name):
-            return (
-                self._modules["inner"] if name == "inner" else getattr(super().__getattr__("_modules")["inner"], name)
-            )
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(self._modules["inner"], name)
 
     plain, wrapped = (build("adversarial-autoencoder", task) for _ in range(2))
     expected = fit(plain, task, digits, 3, batch=8, progress=False)
