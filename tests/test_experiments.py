@@ -265,3 +265,22 @@ def test_a_grid_that_leaves_a_side_out_is_refused_before_any_training():
 def test_what_is_no_digit_cannot_be_held_out(held_out):
     with pytest.raises(ValueError, match="whole numbers from 0 to 9"):
         training_ranges((-8, 8), held_out)
+
+
+def test_each_profile_says_what_is_judged(digits):
+    experiment = EXPERIMENTS["rotation-range"]
+    assert len(experiment.judged(digits)) == len(digits.of(*experiment.task.digits))
+    assert experiment.at("smoke").judged(digits).labels.bincount().tolist() == [5, 5, 5, 5, 5, 5, 0, 5, 5]
+    assert experiment.at("large").test_sample == 1000
+    few = replace(experiment, test_sample=7).judged(digits)
+    assert len(few) == 7
+    assert not {6, 9} & set(few.labels.tolist())
+
+
+def test_an_experiment_can_be_cut_to_some_of_its_models():
+    experiment = EXPERIMENTS["shift-transfer"].at("smoke")
+    two = experiment.only("digit-capsules", "autoencoder")
+    assert two.models == ("digit-capsules", "autoencoder")
+    assert two.spec("autoencoder") == experiment.spec("autoencoder")
+    with pytest.raises(ValueError, match="choose one of autoencoder"):
+        experiment.only("gan")

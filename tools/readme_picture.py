@@ -14,14 +14,14 @@ from gencaps_lib.files import digest
 from gencaps_lib.results import GALLERY
 
 KEPT = Path(__file__).parent.parent / "_static" / "shift-transfer.png"
-FOLDER, EXPERIMENT, DIGIT = results.PUBLISHED / "quick", "shift-transfer", 4
-MODELS = ("autoencoder", "continuous-capsules")
+FOLDER, EXPERIMENT, SEED, DIGIT = results.PUBLISHED / "large", "shift-transfer", 10, 4
+MODELS = ("autoencoder-matched", "continuous-capsules")
 MADE_FROM = "made-from"  # names the digest of the galleries in the file
 
 
 def galleries() -> dict[str, Path]:
     """The file with the drawings of each model."""
-    return {name: results.beside(results.result_path(FOLDER, EXPERIMENT, name, 0), GALLERY) for name in MODELS}
+    return {name: results.beside(results.result_path(FOLDER, EXPERIMENT, name, SEED), GALLERY) for name in MODELS}
 
 
 def made_from() -> str:
@@ -33,7 +33,7 @@ def picture() -> figures.Picture:
     """The first '4' of the galleries over all shifts: what was asked for, and what each model drew."""
     title = f"A '{DIGIT}', shifted further than any '{DIGIT}' in training"
     with figures.own_style():
-        return figures.gallery(FOLDER, EXPERIMENT, MODELS, 0, DIGIT, title)
+        return figures.gallery(FOLDER, EXPERIMENT, MODELS, SEED, DIGIT, title)
 
 
 def main() -> None:
