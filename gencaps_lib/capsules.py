@@ -1,10 +1,10 @@
-"""The dense layer of generative capsules: the activation and the pose of each child, from those of its parents.
+"""The dense layer of generative capsules: it computes each child's activation and pose from its parents'.
 
 References
 ----------
-Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks": capsules run forwards.
+Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks": capsules from wholes to parts.
 Hinton, Krizhevsky, Wang (2011), "Transforming Auto-Encoders"; Sabour, Frosst, Hinton (2017), "Dynamic Routing
-Between Capsules": activation and pose, and votes of capsules for each other.
+Between Capsules": activations, poses, and the votes between capsules.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class GenerativeCapsules(nn.Module):
         a'_n = \sum_k a_k g_{kn}, \qquad
         p'_n = \frac{1}{a'_n} \sum_k a_k g_{kn} \left( W_{kn} p_k + b_{kn} \right)
 
-    This is equation :eq:`eq-capsule-layer`. A child that no parent asks for (:math:`a'_n = 0`) has pose zero. Nothing
-    is routed and nothing iterates: a whole determines its parts, so the layer is a matrix product. With every
-    :math:`g_{kn} = 1` and activations that sum to one it is exactly the reference's weighted sum of pose votes over
-    its primary capsules.
+    This is equation :eq:`eq-capsule-layer`. A child that no parent asks for (:math:`a'_n = 0`) has pose zero.
+    There is no routing and no iteration: a whole determines its parts, so the layer is a matrix product. If every
+    :math:`g_{kn} = 1` and the activations sum to one, it is exactly the reference's weighted sum of pose votes over
+    the primary capsules.
 
     Parameters
     ----------
     parents, children : numbers of capsules, K and N
     parent_pose, child_pose : lengths of their poses, P and P′
-    strengths : the :math:`g_{kn}`: ``None``, all one; ``"learned"``, the sigmoid of a trained matrix; or a fixed tensor
-        (K, N) of values ≥ 0, 0 where child n is no part of parent k
+    strengths : the :math:`g_{kn}`. ``None``: all are one; ``"learned"``: the sigmoid of a trained matrix; a tensor
+        (K, N) of values ≥ 0: fixed, with 0 where child n is not a part of parent k
 
     Attributes
     ----------
@@ -43,10 +43,10 @@ class GenerativeCapsules(nn.Module):
     Raises
     ------
     ValueError
-        A size below 1, or strengths that are neither of these.
+        A size below 1, or any other strengths.
     """
 
-    fixed_strengths: Tensor | None  # None where they are learned
+    fixed_strengths: Tensor | None  # None if strengths are learned
 
     def __init__(
         self,
@@ -74,12 +74,12 @@ class GenerativeCapsules(nn.Module):
             if fixed.shape != (parents, children):
                 raise ValueError(f"strengths must have shape ({parents}, {children}); got {tuple(fixed.shape)}")
             if not (fixed >= 0).all():
-                raise ValueError(f"strengths must be numbers of at least 0; the least is {fixed.min():g}")
+                raise ValueError(f"strengths must be numbers of at least 0; the smallest is {fixed.min():g}")
         self.register_buffer("fixed_strengths", fixed)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Glorot-uniform votes, by the fans of the reference's one dense layer P → K·N·P′; zero biases."""
+        """Draw Glorot-uniform weights, with the fans of the reference's dense layer P → K·N·P′; set biases to zero."""
         parents, children, child_pose, parent_pose = self.weight.shape
         bound = (6 / (parent_pose + parents * children * child_pose)) ** 0.5
         nn.init.uniform_(self.weight, -bound, bound, generator=generator)
@@ -110,9 +110,9 @@ class GenerativeCapsules(nn.Module):
             )
         strengths = self.strengths
         child_activations = activations @ strengths  # (B,N)
-        # Sums over parents and pose entries at once, as one matrix product.
-        asked = strengths[..., None]  # (K,N,1)
-        votes = torch.einsum("bkp,knqp->bnq", activations[..., None] * poses, asked[..., None] * self.weight)
-        votes = votes + torch.einsum("bk,knq->bnq", activations, asked * self.bias)  # (B,N,P′)
+        strengths = strengths[..., None]  # (K,N,1)
+        # One matrix product sums over parents and pose entries.
+        votes = torch.einsum("bkp,knqp->bnq", activations[..., None] * poses, strengths[..., None] * self.weight)
+        votes = votes + torch.einsum("bk,knq->bnq", activations, strengths * self.bias)  # (B,N,P′)
         asked_for = child_activations[..., None] > 0
         return child_activations, votes / child_activations[..., None].where(asked_for, torch.ones_like(votes[..., :1]))

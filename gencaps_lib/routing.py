@@ -4,8 +4,8 @@ References
 ----------
 Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks": the idea.
 Graves, Wayne, Danihelka (2014), "Neural Turing Machines": addressing of memory by differentiable weights.
-Jaderberg, Simonyan, Zisserman, Kavukcuoglu (2015), "Spatial Transformer Networks": the bilinear kernel, there
-for reading; writing, as here, is its adjoint.
+Jaderberg, Simonyan, Zisserman, Kavukcuoglu (2015), "Spatial Transformer Networks": the bilinear kernel, used
+there for reading; writing, as here, is the adjoint of reading.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 
 
 def to_index_space(outputs: Tensor, size: int) -> Tensor:
-    """Turn a network's outputs, in which the map spans [-1, 1], into addresses in index space, 0 … size − 1.
+    """Convert a network's outputs to addresses in index space: [-1, 1] becomes 0 … size − 1.
 
-    (r + 1)(S − 1)/2 for an output r; any shape, element by element.
+    Computes (r + 1)(S − 1)/2 for each output r. The outputs may have any shape.
     """
     return (outputs + 1) * ((size - 1) / 2)
 
@@ -27,37 +27,36 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
 
     .. math:: M_c(i, j) = \sum_n a_{nc} \, [1 - |r_n - i|]_+ \, [1 - |q_n - j|]_+
 
-    Equation :eq:`eq-routing`, with capsule n's address :math:`(r_n, q_n)` and its activation :math:`a_{nc}` for map
-    c. The kernel is the bilinear one, so an address between cells is shared by the four around it, a capsule more
-    than one cell outside the map writes nothing, and the whole is the adjoint (transpose) of bilinear sampling at the
-    addresses, equation :eq:`eq-adjoint`.
+    Equation :eq:`eq-routing`: capsule n has the address :math:`(r_n, q_n)` and the activation :math:`a_{nc}` for map
+    c. The kernel is bilinear: an address between cells writes to the four cells around it, and a capsule more than one
+    cell outside the map writes nothing. Routing is the adjoint (transpose) of bilinear sampling at the addresses,
+    equation :eq:`eq-adjoint`.
 
     Parameters
     ----------
     addresses : (B, N, 2) floating point, (row, column) in index space: cell centres lie at 0 … size − 1
-    activations : (B, N, C), of the same dtype and device; under autocast the wider dtype of the two counts
+    activations : (B, N, C), of the same dtype and device; under autocast, both get the wider dtype of the two
     size : side S of the maps, in cells, at least 1
 
     Returns
     -------
-    (B, C, S, S). Differentiable in addresses and activations; at its kinks (addresses exactly on a cell) the gradient
-    with respect to the address is that of PyTorch's ``abs`` and ``relu``.
+    (B, C, S, S). Differentiable in addresses and activations. The kernel has a kink where an address is exactly on a
+    cell; the gradient there is that of PyTorch's ``abs`` and ``relu``.
 
     Raises
     ------
     TypeError
-        Integer inputs, or two different dtypes.
+        The inputs are integers, or have different dtypes.
     ValueError
-        Wrong ranks or shapes, an empty batch, a size below 1, an address that is not a number. The last check is left
-        out where it would break a CUDA graph, or a function that is compiled or mapped (``torch.func.vmap``).
+        Wrong ranks or shapes, an empty batch, a size below 1, or an address that is not a number. The last check is
+        skipped while a CUDA graph is captured, and in a compiled or mapped (``torch.func.vmap``) function.
     """
     if addresses.dtype != activations.dtype and torch.is_autocast_enabled(addresses.device.type):
         wider = torch.promote_types(addresses.dtype, activations.dtype)
         addresses, activations = addresses.to(wider), activations.to(wider)
     _check(addresses, activations, size)
-    # The kernel is a product of a row and a column factor, so nothing of size S·S·N·C is needed: what is formed is a
-    # factor's product with the other one or with the activations, whichever is smaller, and a matrix product does the
-    # rest.
+    # The kernel is a row factor times a column factor, so no tensor of size S·S·N·C is needed. One factor is multiplied
+    # by the activations or by the other factor, whichever product is smaller; a matrix product does the rest.
     cells = torch.arange(size, dtype=addresses.dtype, device=addresses.device)
     factors = (1 - (addresses[..., None] - cells).abs()).relu()  # (B,N,2,S)
     rows, columns = factors.unbind(2)  # (B,N,S) each
@@ -80,7 +79,7 @@ def _check(addresses: Tensor, activations: Tensor, size: int) -> None:
             f"got {tuple(activations.shape)}"
         )
     if 0 in activations.shape:
-        raise ValueError(f"there is nothing to route: activations have shape {tuple(activations.shape)}")
+        raise ValueError(f"there is nothing to route: an axis of the activations is empty, {tuple(activations.shape)}")
     if not addresses.is_floating_point() or addresses.dtype != activations.dtype:
         raise TypeError(
             "addresses and activations must share one floating-point dtype; "
@@ -89,11 +88,11 @@ def _check(addresses: Tensor, activations: Tensor, size: int) -> None:
     if size < 1:
         raise ValueError(f"size is the side of the map in cells and must be at least 1; got {size}")
     if _can_look(addresses) and addresses.isnan().any():
-        raise ValueError("an address is not a number (NaN); look for a diverged model or a division by zero before it")
+        raise ValueError("an address is not a number (NaN): look for a diverged model or a division by zero")
 
 
 def _can_look(tensor: Tensor) -> bool:
-    """Whether Python may look at values: not while a CUDA graph is captured, or a function compiled or mapped."""
+    """Whether Python may read values: not while a CUDA graph is captured, and not in a compiled or mapped function."""
     if torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor):
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())

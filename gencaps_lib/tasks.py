@@ -1,7 +1,7 @@
-"""Tasks: a transform, the values of it that each digit sees in training, and the grid on which models are judged.
+"""Tasks: a transform, the values of it that each digit sees in training, and the grid on which models are tested.
 
-The question of every task is the same: held-out digits see few values of the transform in training, and are tested on
-all of them. What a *value* is depends on the transform: an offset (row, column) in pixels, or an angle in degrees.
+Every task asks the same question: held-out digits see few values of the transform in training, and are tested on all
+of them. What a *value* is depends on the transform: an offset (row, column) in pixels, or an angle in degrees.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from gencaps_lib.transforms import Transform
 
 @dataclass(frozen=True)
 class Task:
-    """A transform, what each digit sees of it in training, and where models are tested.
+    """A transform, the range of it that each digit sees in training, and the grid on which models are tested.
 
     Attributes
     ----------
-    name : the task's name, that of its experiment
+    name : the task's name, equal to its experiment's
     transform : Shift or Rotation
     seen : ten (low, high), the training range of each digit on every axis of the transform, ends included
-    held_out : the digits the question is about
-    digits : the digits that are trained and tested on
-    grid : points of the evaluation, in the transform's unit
+    held_out : the digits with a small training range, which the question is about
+    digits : the digits in training and in the test
+    grid : the points of the test, in the transform's unit
     inside : points p with inside[0] ≤ p ≤ inside[1] count as in the held-out digits' training range
-    outside : points from ±outside on count as out of it; the rest is the border, and counts as neither
+    outside : points with |p| ≥ outside count as out of it; points between count as neither
     """
 
     name: str
@@ -44,20 +44,20 @@ class Task:
 
     def __post_init__(self) -> None:
         if len(self.seen) != 10:
-            raise ValueError(f"seen needs a (low, high) for each of the ten digits; got {len(self.seen)}")
+            raise ValueError(f"seen must have one (low, high) for each of the ten digits; got {len(self.seen)}")
         if any(low > high for low, high in self.seen):
-            raise ValueError("every training range in seen must run from low to high")
+            raise ValueError("every range in seen must run from low to high")
         object.__setattr__(self, "seen", tuple((low, high) for low, high in self.seen))
 
     def sample(self, labels: Tensor, generator: torch.Generator | None = None, reach: Tensor | None = None) -> Tensor:
-        """Draw a training value for each label (B,): (B, dimensions), uniform in the digit's range.
+        """Draw a training value for each label (B,), uniformly from the digit's range: (B, dimensions).
 
-        `reach`, a scalar in [0, 1], is how much of its range a digit uses on either side of zero. The range of a digit
-        that is never seen untransformed stays as it is.
+        `reach`, a scalar in [0, 1], is the share of its range that a digit uses on either side of zero. A range without
+        zero stays as it is.
         """
         low, high = _ranges(self.seen, labels.device)[labels].unbind(1)
         if reach is not None:
-            # No number of Python's: a captured CUDA step could not copy it.
+            # Tensors only: a captured CUDA step cannot copy a Python number.
             share = torch.where((low <= 0) & (high >= 0), reach, torch.ones_like(reach))
             low, high = low * share, high * share
         return self.transform.draw(low, high, generator)
@@ -67,7 +67,7 @@ class Task:
         return self.transform.apply(images, values)
 
     def code(self, values: Tensor) -> Tensor:
-        """The decoder's code (B, code_length) of values (B, dimensions)."""
+        """The transform codes (B, code_length) of values (B, dimensions), which decoders take."""
         return self.transform.code(values)
 
     def grid_values(self, device: str | torch.device = "cpu") -> Tensor:
@@ -79,11 +79,11 @@ class Task:
         return self.inside[0] <= point <= self.inside[1] and not self.transform.is_peak(point)
 
     def is_outside(self, point: float) -> bool:
-        """Whether a point of the grid counts as out of it."""
+        """Whether a point of the grid counts as out of the held-out digits' training range."""
         return abs(point) >= self.outside and not self.transform.is_peak(point)
 
     def some_points(self) -> list[float]:
-        """Seven points of the grid for pictures: the ends, the middle, and some on either side of it."""
+        """At most seven points of the grid for pictures: the ends, the middle, and some between."""
         wanted = (fraction * self.grid[0] for fraction in (1, 1 / 2, 1 / 4, 0, -1 / 4, -1 / 2, -1))
         return sorted({self._nearest(goal) for goal in wanted})
 
@@ -92,43 +92,43 @@ class Task:
 
     @property
     def scored(self) -> str:
-        """Which points count as in and as out of the held-out digits' range, in words."""
+        """In words: which points count as in, and which as out of the held-out digits' range."""
         low, high = self.inside
         return f"in range: {low:g} … {high:g}, out of range: from ±{self.outside:g} {self.transform.unit}"
 
 
 @cache
 def _ranges(seen: tuple[tuple[float, float], ...], device: torch.device) -> Tensor:
-    """The ranges (10, 2) on a device. They are put there once: a captured CUDA step can copy nothing from Python."""
+    """The ranges (10, 2) on a device, copied there once: a captured CUDA step can copy nothing from Python."""
     return torch.tensor(seen, dtype=torch.float32, device=device)
 
 
 def training_ranges(
     everyone: tuple[float, float], held_out: Mapping[int, tuple[float, float]]
 ) -> tuple[tuple[float, float], ...]:
-    """The ten ranges of ``Task.seen``: `everyone`'s for each digit, but for those held out.
+    """The ten ranges of ``Task.seen``: those in `held_out`, and `everyone` for all other digits.
 
     Raises
     ------
     ValueError
-        Held out is something else than a digit from 0 to 9.
+        A held-out digit is not a whole number from 0 to 9.
     """
     wrong = [digit for digit in held_out if digit not in range(10)]
     if wrong:
-        raise ValueError(f"held-out digits are whole numbers from 0 to 9; got {', '.join(map(repr, wrong))}")
+        raise ValueError(f"held-out digits must be whole numbers from 0 to 9; got {', '.join(map(repr, wrong))}")
     return tuple(held_out.get(digit, everyone) for digit in range(10))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a model is trained on in one step.
+    """The data of one training step.
 
     Attributes
     ----------
-    images : (B / K, 1, 28, 28), untransformed; each is drawn under K transforms, one after another
+    images : (B / K, 1, 28, 28), untransformed; the targets of an image, K of them, stand one after another
     labels : (B,), of the targets
-    code : (B, code_length), of the transform
-    target : (B, 1, side, side), transformed
+    code : (B, code_length), of the targets' transforms
+    target : (B, 1, side, side), the transformed images
     """
 
     images: Tensor
@@ -146,9 +146,9 @@ def draw_digits(digits: Digits, batch: int, generator: torch.Generator) -> tuple
 def draw_batch(
     task: Task, digits: Digits, batch: int, generator: torch.Generator, reach: Tensor | None = None, draws: int = 1
 ) -> Batch:
-    """Draw images with replacement and training values of the transform, `draws` for each, on the digits' device.
+    """Draw images with replacement, and `draws` training values of the transform for each, on the digits' device.
 
-    There are `batch` targets, and so `batch` / `draws` images. `reach` is that of `Task.sample`.
+    There are `batch` targets, from `batch` / `draws` images. For `reach` see `Task.sample`.
     """
     images, labels = draw_digits(digits, batch // draws, generator)
     labels = labels.repeat_interleave(draws)

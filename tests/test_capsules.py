@@ -80,7 +80,7 @@ def test_gradients_reach_everything_and_stay_finite_where_a_part_is_absent(input
         (lambda: GenerativeCapsules(0, N, P, Q), "at least 1"),
         (lambda: GenerativeCapsules(K, N, P, Q, "random"), "strengths"),
         (lambda: GenerativeCapsules(K, N, P, Q, torch.ones(N, K)), "strengths"),
-        (lambda: GenerativeCapsules(K, N, P, Q, -torch.ones(K, N)), "the least is -1"),
+        (lambda: GenerativeCapsules(K, N, P, Q, -torch.ones(K, N)), "the smallest is -1"),
         (lambda: GenerativeCapsules(K, N, P, Q, torch.full((K, N), torch.nan)), "at least 0"),
         (lambda: GenerativeCapsules(K, N, P, Q)(torch.ones(B, K + 1), torch.ones(B, K, P)), "activations"),
         (lambda: GenerativeCapsules(K, N, P, Q)(torch.ones(0, K), torch.ones(0, K, P)), "activations"),

@@ -1,6 +1,6 @@
-"""Shift, rotate and warp whole batches of images, on whatever device they are.
+"""Shift, rotate and warp batches of images, on the images' device.
 
-Images are float tensors (B, 1, H, W) with pixels in [-1, 1]; what comes in from outside is background, -1.
+Images are float tensors (B, 1, H, W) with pixels in [-1, 1]. Everything outside an image is background, -1.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from torch import Tensor
 from gencaps_lib.transforms.matrices import cells, inverse, move
 
 SIDE = 28  # pixels
-
-
 BACKGROUND = -1.0
 
 
 def _exact(device: torch.device) -> torch.device:
-    """Where float64 can be used for images of a device: that device, but for MPS, which has no float64."""
+    """A device that has float64: the given one, or the CPU in place of MPS, which has none."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
@@ -35,8 +33,8 @@ def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
 
     Returns
     -------
-    (B, 1, H + 2·margin, W + 2·margin). Exact: every pixel is a pixel of the image or background. What would
-    land outside the canvas is cut off.
+    (B, 1, H + 2·margin, W + 2·margin). Exact: every pixel is a pixel of the image, or background. Pixels
+    that leave the canvas are cut off.
 
     Raises
     ------
@@ -49,13 +47,13 @@ def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
     count, _, height, width = images.shape
     if offsets.shape != (count, 2):
         raise ValueError(
-            f"offsets must have shape ({count}, 2), a (row, column) for each image; got {tuple(offsets.shape)}"
+            f"offsets must have shape ({count}, 2), one (row, column) for each image; got {tuple(offsets.shape)}"
         )
     if offsets.is_floating_point() or offsets.is_complex() or offsets.dtype == torch.bool:
-        raise TypeError(f"offsets are whole pixels and need an integer dtype; got {offsets.dtype}")
+        raise TypeError(f"offsets are whole pixels and must have an integer dtype; got {offsets.dtype}")
     if margin < 0:
         raise ValueError(f"margin must be at least 0; got {margin}")
-    # A border of background one pixel wide stands for everything outside the image.
+    # A border of one background pixel stands for everything outside the image.
     padded = F.pad(images[:, 0], (1, 1, 1, 1), value=BACKGROUND)  # (B,H+2,W+2)
     rows = _source(height, margin, offsets[:, 0])  # (B,H+2m)
     columns = _source(width, margin, offsets[:, 1])  # (B,W+2m)
@@ -64,7 +62,7 @@ def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
 
 
 def _source(length: int, margin: int, offset: Tensor) -> Tensor:
-    """For each canvas index, the index into the padded image that is written there: (B, length + 2·margin)."""
+    """For each index of the canvas, the index of the padded image that it shows: (B, length + 2·margin)."""
     canvas = torch.arange(length + 2 * margin, device=offset.device)
     return (canvas - margin - offset[:, None] + 1).clamp(0, length + 1)
 
@@ -72,13 +70,13 @@ def _source(length: int, margin: int, offset: Tensor) -> Tensor:
 def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     """Rotate each image counter-clockwise about its centre, with bilinear interpolation.
 
-    Equal to ``PIL.Image.rotate(angle, resample=BILINEAR)`` of ``image + 1``, minus 1. The centre is the
-    centre of the image's area, ((H−1)/2, (W−1)/2) in pixel centres; at multiples of 90° no pixel is interpolated.
+    Equal to ``PIL.Image.rotate(angle, resample=BILINEAR)`` of ``image + 1``, minus 1. The image turns about the centre
+    of its area, ((H−1)/2, (W−1)/2) if pixel centres are whole numbers; multiples of 90° need no interpolation.
 
     Parameters
     ----------
     images : (B, 1, H, W) float
-    degrees : (B,) or a number for all, in degrees
+    degrees : (B,), or one number for all images
 
     Returns
     -------
@@ -95,27 +93,27 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     count, _, height, width = images.shape
     home = images.device
     images = images.to(_exact(home))
-    # Coordinates in double precision, as Pillow has them: a rounding error of 1e-6 pixels would show in the image.
+    # Coordinates in double precision, as in Pillow: a rounding error of 1e-6 pixels would show in the image.
     given = None if isinstance(degrees, Tensor) else torch.float64
     angles = torch.as_tensor(degrees, dtype=given, device=images.device).double()
     if angles.dim() == 0:
         angles = angles.expand(count)
     if angles.shape != (count,):
         raise ValueError(f"degrees must have shape ({count},) or be one number; got {tuple(angles.shape)}")
-    # Within one turn and to 15 decimals, as Pillow has them: at 270° a cosine of 1e-16 would move pixels off the image.
+    # Within one turn and rounded to 15 decimals, as in Pillow: at 270°, a cosine of 1e-16 would move pixels outside.
     radians = angles.remainder(360) * (math.pi / 180)
     cos, sin = (share.round(decimals=15)[:, None] for share in (radians.cos(), radians.sin()))  # (B,1)
     y = torch.arange(height, dtype=torch.float64, device=images.device) + 0.5
     x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5
-    # Where in the source each pixel of the result comes from; rows run downwards. The order of the sums is Pillow's,
-    # too: it decides whether what falls on the border is inside.
+    # For each pixel of the result, its place in the source; rows run downwards. The sums have Pillow's order, because
+    # rounding decides whether a place on the border is inside.
     first_x = sin * (height / 2) - cos * (width / 2) + width / 2  # (B,1)
     first_y = -sin * (width / 2) - cos * (height / 2) + height / 2
     source_x = ((cos * x)[:, None, :] - (sin * y)[:, :, None]).add_(first_x[:, :, None])  # (B,H,W)
     source_y = ((sin * x)[:, None, :] + (cos * y)[:, :, None]).add_(first_y[:, :, None])
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
-    # The four pixels around each place are gathered from one flat row of all images, each with its edge repeated once
-    # around it: three of them lie at fixed distances behind the first.
+    # The four pixels around each place are read from one flat list of all images, each padded with a copy of its edge.
+    # In this list, the other three pixels lie at fixed distances after the first.
     line = width + 2
     pixels = F.pad(images, (1, 1, 1, 1), mode="replicate").flatten()
     source_x, source_y = source_x.add_(0.5), source_y.add_(0.5)
@@ -124,7 +122,7 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     low_share = (source_y - top).to(images.dtype)
     image = torch.arange(count, device=images.device)[:, None, None] * ((height + 2) * line)
     first = left.add_(top, alpha=line).long().add_(image)
-    # What comes from outside is overwritten below, but must point somewhere.
+    # Places outside are overwritten below, but their index must be valid.
     first = first.clamp_(0, len(pixels) - line - 2).flatten()
 
     def pixel(distance: int) -> Tensor:
@@ -138,13 +136,13 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
 def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
     """Move each image by its own affine matrix, on a canvas with `margin` extra pixels on every side.
 
-    What lies at p comes to lie at A·p, with bilinear interpolation. A acts on (row, column, 1), rows downwards, in the
-    frame in which the canvas spans [-1, 1] from the first pixel's centre to the last one's; see `matrices`.
+    The matrix A moves what is at p to A·p, with bilinear interpolation. A acts on (row, column, 1), rows downwards. The
+    canvas spans [-1, 1], from the first pixel's centre to the last pixel's; see `matrices`.
 
     Parameters
     ----------
     images : (B, 1, H, H) float
-    matrices : (B, 3, 3), invertible, last row (0, 0, 1)
+    matrices : (B, 3, 3), invertible, with last row (0, 0, 1)
     margin : extra pixels on each side, at least 0
 
     Returns
@@ -161,10 +159,10 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
     check_images(images)
     count, _, height, width = images.shape
     if height != width:
-        raise ValueError(f"images must be square to be warped; got {height}×{width} pixels")
+        raise ValueError(f"warp needs square images; got {height}×{width} pixels")
     if matrices.shape != (count, 3, 3):
         raise ValueError(
-            f"matrices must have shape ({count}, 3, 3), a matrix for each image; got {tuple(matrices.shape)}"
+            f"matrices must have shape ({count}, 3, 3), one matrix for each image; got {tuple(matrices.shape)}"
         )
     if margin < 0:
         raise ValueError(f"margin must be at least 0; got {margin}")
@@ -183,6 +181,6 @@ def check_images(images: Tensor) -> None:
     if images.dim() != 4 or images.shape[1] != 1:
         raise ValueError(f"images must have shape (B, 1, H, W); got {tuple(images.shape)}")
     if len(images) == 0:
-        raise ValueError("images must not be an empty batch")
+        raise ValueError("the batch of images is empty; it needs at least one image")
     if not images.is_floating_point():
         raise TypeError(f"images must be floating point in [-1, 1]; got {images.dtype}")
