@@ -220,6 +220,7 @@ def decide(claim: ArticleClaim, found: Mapping[str, Mapping[str, Mapping[str, Ru
     return decisions
 
 
+_BOTH = {"quick": HOLDS, "large": HOLDS}
 _AUTO, _MATCHED, _ADVERSARIAL = "autoencoder", "autoencoder-matched", "adversarial-autoencoder"
 _CONTINUOUS, _DIGIT = "continuous-capsules", "digit-capsules"
 _LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
@@ -286,10 +287,16 @@ def _long_code(who: str, architecture: str) -> list[ArticleClaim]:
 
 
 CLAIMS: tuple[ArticleClaim, ...] = (
-    _ratio("An autoencoder learns to shift only what it has seen", "shift-transfer", _AUTO, least=2),
+    _ratio("An autoencoder learns to shift only what it has seen", "shift-transfer", _AUTO, least=2, verdicts=_BOTH),
     # A control, not of the article: is it the size?
-    _ratio("An autoencoder as large as the capsules shifts only what it has seen", "shift-transfer", _MATCHED, least=2),
-    _ratio("Shift transfers with continuous capsules", "shift-transfer", _CONTINUOUS, most=1.2),
+    _ratio(
+        "An autoencoder as large as the capsules shifts only what it has seen",
+        "shift-transfer",
+        _MATCHED,
+        least=2,
+        verdicts=_BOTH,
+    ),
+    _ratio("Shift transfers with continuous capsules", "shift-transfer", _CONTINUOUS, most=1.2, verdicts=_BOTH),
     ArticleClaim(
         "Shift transfers with digit capsules better than with an autoencoder",
         "shift-transfer",
@@ -299,14 +306,18 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         most=0.9,
     ),
     _ratio(
-        "An autoencoder does not shift beyond what it has seen of all digits", "shift-extrapolation", _AUTO, least=2
+        "An autoencoder does not shift beyond what it has seen of all digits",
+        "shift-extrapolation",
+        _AUTO,
+        least=2,
+        verdicts=_BOTH,
     ),
     _ratio(
         "Continuous capsules extrapolate a shift far beyond the range of all digits",
         "shift-extrapolation",
         _CONTINUOUS,
         most=1.2,
-        verdicts={"quick": FAILS, "full": FAILS},
+        verdicts={"quick": FAILS, "large": FAILS, "full": FAILS},
     ),
     _ratio(
         "Digit capsules extrapolate a shift far beyond the range of all digits",
@@ -322,6 +333,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         _AUTO,
         "outside",
         most=0.9,
+        verdicts=_BOTH,
     ),
     _beside(
         "Addresses learned end to end work poorly", "shift-extrapolation", _LEARNED, _CONTINUOUS, "inside", least=2
