@@ -1,8 +1,8 @@
-"""Decoders, which differ in how the transform's code reaches the image.
+"""The article's decoders, which differ in how the transform's code reaches the image.
 
-A decoder is given the latent code z of an untransformed image and the code of a transform, and draws the transformed
-image. Only its middle differs between the article's models: what turns [z, code] into feature maps. The painter that
-turns maps into an image is alike in all of them.
+A decoder gets the latent code z of an untransformed image and the code of a transform, and draws the transformed image.
+The article's models differ only in the decoder's middle, which turns [z, code] into feature maps. The painter, which
+turns the maps into an image, has the same structure in all of them.
 
 References
 ----------
@@ -20,13 +20,13 @@ from gencaps_lib.routing import to_index_space
 
 
 class ConvDecoder(Decoder):
-    """The autoencoder's decoder: dense layers compute the feature maps, each cell by weights of its own.
+    """The autoencoder's decoder: dense layers compute the feature maps; each cell has its own weights.
 
     Parameters
     ----------
     z, code_length : lengths of the latent code and of the transform's code
     side : side of the image, a multiple of 4
-    channels, maps : feature maps that the dense layers fill, and between the painter's two layers
+    channels, maps : numbers of feature maps, after the dense layers and between the painter's two layers
     hidden : width of the first dense layer
     nonlinearity : between the painter's two layers
     """
@@ -55,14 +55,14 @@ class ConvDecoder(Decoder):
 
 
 class ContinuousCapsules(CapsuleDecoder):
-    """Capsules addressed straight from the continuous code: no digit capsules, no parents.
+    """Capsules whose addresses come directly from the continuous code: no digit capsules, no parents.
 
     Equation :eq:`eq-continuous-capsules`.
 
     Parameters
     ----------
     z, code_length, side, maps, nonlinearity : as in `ConvDecoder`
-    channels : feature maps C that a capsule writes to
+    channels : number of feature maps C that a capsule writes to
     hidden : width of the dense layer
     capsules : number of capsules N
     """
@@ -95,15 +95,15 @@ class ContinuousCapsules(CapsuleDecoder):
 class DigitCapsules(CapsuleDecoder):
     """Digit capsules, whose parts write on the maps: latent → primary capsules → parts → addresses.
 
-    The first `parents` latent values become, by a softmax over them, the activations of the primary capsules; the
-    others and the transform's code are their shared pose. A dense layer of generative capsules gives the
-    parts' activations and poses, and two small networks of each part's own turn its pose into an address and into
-    activations on the maps, which the part's activation scales.
+    A softmax over the first `parents` latent values gives the activations of the primary capsules. All primary capsules
+    have the same pose: the other latent values and the transform's code. A dense layer of generative capsules gives the
+    parts' activations and poses. Each part has two small networks of its own, which turn its pose into an address and
+    into activations on the maps; these are multiplied by the part's activation.
 
     Parameters
     ----------
     z, code_length, side, channels, maps, nonlinearity : as in `ContinuousCapsules`
-    parents : number of primary capsules K, one for each digit; less than z
+    parents : number of primary capsules K, one for each digit; must be less than z
     capsules : number of parts N
     pose : length of a part's pose
     hidden : width of each part's networks
@@ -124,7 +124,7 @@ class DigitCapsules(CapsuleDecoder):
     ) -> None:
         super().__init__(side, Painter(channels, maps, nonlinearity))
         if z <= parents:
-            raise ValueError(f"z must exceed the number of primary capsules, {parents}; got {z}")
+            raise ValueError(f"z must be greater than the number of primary capsules, {parents}; got {z}")
         self.parents = parents
         self.parts = GenerativeCapsules(parents, capsules, z - parents + code_length, pose)
         self.address = nn.Sequential(

@@ -1,4 +1,4 @@
-"""The autoencoder: an encoder that sees the untransformed image, and a decoder that is told the transform.
+"""The autoencoder: an encoder of the untransformed image, and a decoder that also gets the transform's code.
 
 References
 ----------
@@ -32,8 +32,8 @@ class Painter(nn.Sequential):
 
     Parameters
     ----------
-    channels, maps : feature maps that it is given, and between its two layers
-    nonlinearity : between them
+    channels, maps : numbers of feature maps, at its input and between its two layers
+    nonlinearity : between the two layers
     """
 
     def __init__(self, channels: int, maps: int, nonlinearity: str = "relu") -> None:
@@ -47,7 +47,7 @@ class Painter(nn.Sequential):
 
 
 class Decoder(nn.Module):
-    """A decoder: ``maps(latent, code)``, which each model has its own way of computing, and a painter.
+    """A decoder: ``maps(latent, code)``, which each model computes in its own way, and a painter.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ class Decoder(nn.Module):
     paint : maps (B, C, S, S) → image (B, 1, side, side)
     """
 
-    stride = 4  # pixels of the image that a cell of the maps is long
+    stride = 4  # side of a cell of the maps, in pixels of the image
 
     def __init__(self, side: int, paint: nn.Module) -> None:
         super().__init__()
         if side % self.stride:
-            raise ValueError(f"the image's side must be a multiple of {self.stride}, a cell of the maps; got {side}")
+            raise ValueError(f"the image's side must be a multiple of {self.stride} (a cell of the maps); got {side}")
         self.size = side // self.stride  # side S of the feature maps
         self.paint = paint
 
@@ -69,13 +69,13 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw, after the layers' weights, what a decoder starts from in a way of its own: nothing, for most."""
+        """Draw initial values that the layers do not draw themselves. Does nothing by default."""
 
     def prepare(self, generator: torch.Generator | None = None) -> None:
-        """What is to be done once, before training: nothing, for most."""
+        """Called once, before training. Does nothing by default."""
 
     def learned(self) -> dict[str, list]:
-        """What it found out that has a meaning of its own, by name, as plain data: nothing, for most."""
+        """What the decoder learned that a reader can interpret: name → plain data. Empty by default."""
         return {}
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
 
 
 class CapsuleDecoder(Decoder):
-    """A decoder whose maps are written by capsules: ``write`` says where each writes, and what."""
+    """A decoder whose maps are written by capsules: ``write`` says where each capsule writes, and what."""
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Addresses (B, N, 2) in index space and activations (B, N, C) of the capsules."""
@@ -96,7 +96,7 @@ class CapsuleDecoder(Decoder):
 
 
 class PerCapsuleLinear(nn.Module):
-    """A dense layer for each capsule, with weights of its own: (B, N, in) → (B, N, out)."""
+    """A separate dense layer for each capsule: (B, N, in) → (B, N, out)."""
 
     def __init__(self, capsules: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class PerCapsuleLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Glorot-uniform weights, each capsule's layer by its own fans; zero biases."""
+        """Draw Glorot-uniform weights, with the fans of one capsule's layer; set biases to zero."""
         for weight in self.weight:
             nn.init.xavier_uniform_(weight, generator=generator)
         nn.init.zeros_(self.bias)
@@ -121,7 +121,7 @@ class Encoder(nn.Sequential):
     ----------
     z : length of the latent code
     maps : feature maps of the two convolutions (kernel 4, stride 2)
-    hidden : width of the dense layer
+    hidden : width of the first dense layer
     """
 
     def __init__(self, z: int, maps: tuple[int, int] = (64, 128), hidden: int = 1024) -> None:
@@ -138,13 +138,13 @@ class Encoder(nn.Sequential):
 
 
 class Autoencoder(nn.Module):
-    """An encoder and a decoder that is told the transform.
+    """An encoder, and a decoder that also gets the transform's code.
 
     Parameters
     ----------
     encoder : images (B, 1, 28, 28) → latent (B, z)
     decoder : latent (B, z), code (B, code_length) → image (B, 1, side, side)
-    z, code_length : the lengths, for checking what comes in
+    z, code_length : lengths of latent and code, to check the input
     """
 
     def __init__(self, encoder: nn.Module, decoder: Decoder, z: int, code_length: int) -> None:
@@ -155,19 +155,19 @@ class Autoencoder(nn.Module):
         self.code_length = code_length
 
     def encode(self, images: Tensor) -> Tensor:
-        """Latent code (B, z) of untransformed images (B, 1, 28, 28) in [-1, 1]."""
+        """Latent codes (B, z) of untransformed images (B, 1, 28, 28) in [-1, 1]."""
         check_images(images)
         if images.shape[2:] != (28, 28):
-            raise ValueError(f"the encoder sees images of 28×28 pixels; got {tuple(images.shape)}")
+            raise ValueError(f"the encoder needs images of 28×28 pixels; got {tuple(images.shape)}")
         return self.encoder(images)
 
     def decode(self, latent: Tensor, code: Tensor) -> Tensor:
-        """Image (B, 1, side, side) of a latent code (B, z) under a transform's code (B, code_length)."""
+        """Images (B, 1, side, side) of latent codes (B, z) under transform codes (B, code_length)."""
         for name, given, length in (("latent", latent, self.z), ("code", code, self.code_length)):
             if given.dim() != 2 or given.shape[1] != length or len(given) == 0:
                 raise ValueError(f"{name} must have shape (B, {length}), B ≥ 1; got {tuple(given.shape)}")
         if len(latent) != len(code):
-            raise ValueError(f"latent and code must be as many; got {len(latent)} and {len(code)}")
+            raise ValueError(f"latent and code must have the same number of rows; got {len(latent)} and {len(code)}")
         return self.decoder(latent, code)
 
     def prepare(self, generator: torch.Generator | None = None) -> None:
@@ -175,12 +175,12 @@ class Autoencoder(nn.Module):
         self.decoder.prepare(generator)
 
     def forward(self, images: Tensor, code: Tensor) -> Tensor:
-        """Reconstruct images (B, 1, 28, 28) under the transform of code (B, code_length).
+        """Draw images (B, 1, 28, 28) under the transforms of code (B, code_length).
 
-        Each image can be drawn several times: with K·B codes, the first K of them are for the first image.
+        Each image can be drawn several times: with K·B codes, the first K are for the first image.
         """
         return self.decode(self.encode_for(images, code), code)
 
     def encode_for(self, images: Tensor, code: Tensor) -> Tensor:
-        """Latent codes (K·B, z) of images (B, 1, 28, 28), K of each, one for each transform's code (K·B, …)."""
+        """Latent codes (K·B, z) of images (B, 1, 28, 28), each repeated K times to match the codes (K·B, …)."""
         return self.encode(images).repeat_interleave(len(code) // len(images), 0)
