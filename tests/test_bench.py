@@ -104,7 +104,9 @@ def test_rates_are_of_this_machine():
 def test_a_gpu_s_rate_of_arithmetic_is_that_of_tensor_cores(monkeypatch):
     """The floor is to be lower than what any precision of training reaches."""
     asked = []
-    monkeypatch.setattr(costs, "products", lambda name, device: asked.append((name, device.type)) or nullcontext())
+    monkeypatch.setattr(
+        costs, "precision_context", lambda name, device: asked.append((name, device.type)) or nullcontext()
+    )
     costs.machine_rates("cpu", elements=2, side=2)
     monkeypatch.setattr(costs, "seconds_of", lambda *_arguments: 1.0)
     rand = torch.rand
@@ -148,8 +150,8 @@ def test_every_candidate_is_what_it_says(monkeypatch):
         trainer.objective(trainer.draw())
         seen[name] = (
             type(trainer).__name__,
-            type(trainer.adapt).__name__,
-            trainer.adapt.defaults.get("fused"),
+            type(trainer.optimiser).__name__,
+            trainer.optimiser.defaults.get("fused"),
             weight.is_contiguous(memory_format=torch.channels_last),
             output[0],
             trainer.batch,

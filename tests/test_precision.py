@@ -18,7 +18,7 @@ from gencaps_lib.experiments import spec as protocols
 from gencaps_lib.models.registry import ARCHITECTURES
 from gencaps_lib.results import Runs, moved
 from gencaps_lib.results import runs as runs_module
-from gencaps_lib.training import PRECISIONS, Trainer, fit, loop, precision, products, rounded
+from gencaps_lib.training import PRECISIONS, Trainer, fit, loop, precision, precision_context, rounded
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ def test_products_and_their_gradients_have_rounded_factors(name, generator):
     """Every product of a dense layer, a batched product and a convolution, written out with rounded factors."""
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     inputs, weights, bias, errors = draw(6, 5).requires_grad_(), draw(4, 5).requires_grad_(), draw(4), draw(6, 4)
-    with products(name, CPU):
+    with precision_context(name, CPU):
         outputs = F.linear(inputs, weights, bias)
         outputs.backward(errors)
     factors = [rounded(values.detach(), name) for values in (inputs, weights, errors)]
@@ -71,12 +71,12 @@ def test_products_and_their_gradients_have_rounded_factors(name, generator):
     assert torch.equal(weights.grad, few_errors.T @ few_inputs)
 
     ones, others = draw(3, 2, 4), draw(3, 4, 5)
-    with products(name, CPU):
+    with precision_context(name, CPU):
         batched = ones @ others
     assert torch.equal(batched, rounded(ones, name) @ rounded(others, name))
 
     images, kernels, errors = draw(2, 3, 8, 8).requires_grad_(), draw(3, 4, 4, 4).requires_grad_(), draw(2, 4, 16, 16)
-    with products(name, CPU):
+    with precision_context(name, CPU):
         drawn = F.conv_transpose2d(images, kernels, stride=2, padding=1)
         drawn.backward(errors)
     few_images, few_kernels = (rounded(values.detach(), name).requires_grad_() for values in (images, kernels))
@@ -89,19 +89,19 @@ def test_products_and_their_gradients_have_rounded_factors(name, generator):
 
 def test_rounding_ends_with_the_context(generator):
     one, other = torch.randn(5, 5, generator=generator), torch.randn(5, 5, generator=generator)
-    with pytest.raises(RuntimeError, match="stop"), products("bf16", CPU):
+    with pytest.raises(RuntimeError, match="stop"), precision_context("bf16", CPU):
         raise RuntimeError("stop")
     exact = one @ other
     assert not torch.equal(exact, rounded(one, "bf16") @ rounded(other, "bf16"))
     for name in ("float32", None):
-        with products(name, CPU):
+        with precision_context(name, CPU):
             assert torch.equal(one @ other, exact)
 
 
 def test_an_unknown_precision_is_named(task, digits):
     with pytest.raises(ValueError, match="unknown precision 'fp8': choose one of float32, tf32, bf16"):
         fit(build("autoencoder", task), task, digits, 1, precision="fp8", progress=False)
-    with pytest.raises(ValueError, match="unknown precision"), products("fp8", CPU):
+    with pytest.raises(ValueError, match="unknown precision"), precision_context("fp8", CPU):
         pass
 
 
@@ -154,8 +154,8 @@ def test_the_model_is_rounded_and_the_target_is_not(digits, monkeypatch):
 def test_the_registry_s_precision_reaches_the_run(digits, monkeypatch):
     experiment = replace(EXPERIMENTS["shift-transfer"].at("smoke"), steps=1)
     asked = []
-    real = loop.products
-    monkeypatch.setattr(loop, "products", lambda name, device: asked.append(name) or real(name, device))
+    real = loop.precision_context
+    monkeypatch.setattr(loop, "precision_context", lambda name, device: asked.append(name) or real(name, device))
     for model, name in (("continuous-capsules", "float32"), ("continuous-capsules-bf16", "bf16")):
         asked.clear()
         result, _ = results.run(experiment, model, digits, digits.first(1), progress=False)
@@ -198,7 +198,7 @@ def test_models_are_judged_in_float32(digits, monkeypatch):
         yield
         under_way.pop()
 
-    monkeypatch.setattr(runs_module, "products", noted)
+    monkeypatch.setattr(runs_module, "precision_context", noted)
     judge = protocols.DRAWS.judge
     monkeypatch.setattr(
         Experiment,
@@ -258,9 +258,9 @@ def test_on_cuda_tf32_is_switched_on_and_off(monkeypatch):
     settings = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = [setting.fp32_precision for setting in settings]
     for name, expected in (("tf32", "tf32"), ("float32", "ieee"), ("bf16", "ieee")):
-        with products("float32", torch.device("cuda")), products(name, torch.device("cuda")):
+        with precision_context("float32", torch.device("cuda")), precision_context(name, torch.device("cuda")):
             assert [setting.fp32_precision for setting in settings] == [expected] * 2
-            with products(None, torch.device("cuda")):
+            with precision_context(None, torch.device("cuda")):
                 assert [setting.fp32_precision for setting in settings] == [expected] * 2
         assert [setting.fp32_precision for setting in settings] == before
 
@@ -272,9 +272,9 @@ def test_what_is_rounded_here_is_what_tensor_cores_round(generator):
     exact = one.double() @ other.double()
     errors = {}
     for name in ("float32", "tf32"):
-        with products(name, torch.device("cuda")):
+        with precision_context(name, torch.device("cuda")):
             errors[f"{name} cuda"] = ((one.cuda() @ other.cuda()).cpu() - exact).abs().mean()
-    with products("tf32", CPU):
+    with precision_context("tf32", CPU):
         errors["tf32 cpu"] = (one @ other - exact).abs().mean()
     assert errors["tf32 cpu"] / 2 < errors["tf32 cuda"] < 4 * errors["tf32 cpu"]
     assert errors["float32 cuda"] < errors["tf32 cuda"] / 50

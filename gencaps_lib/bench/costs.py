@@ -19,7 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from gencaps_lib.results import seconds_of
 from gencaps_lib.routing import route_by_address
-from gencaps_lib.training import Trainer, products
+from gencaps_lib.training import Trainer, precision_context
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def machine_rates(device: str | torch.device, elements: int = 2**26, side: int |
     # On a GPU a single copy is over so soon that starting it counts.
     copies = 20 if where.type == "cuda" else 1
     copying = min(seconds_of(lambda: target.copy_(source), where, copies) for _ in range(6))
-    with products("tf32" if where.type == "cuda" else "float32", where):
+    with precision_context("tf32" if where.type == "cuda" else "float32", where):
         multiplying = min(seconds_of(lambda: torch.mm(matrix, matrix, out=product), where) for _ in range(6))
     return Rates(2 * source.nbytes / copying, 2 * side**3 / multiplying)
 
@@ -132,7 +132,9 @@ def step_cost(trainer: Trainer) -> Cost:
     ):
         trainer.step()
     weight_bytes = sum(weight.nbytes for weight in weights.values())
-    kept = [value for state in trainer.adapt.state.values() for value in state.values() if isinstance(value, Tensor)]
+    kept = [
+        value for state in trainer.optimiser.state.values() for value in state.values() if isinstance(value, Tensor)
+    ]
     moved = (4 + 2) * weight_bytes + 2 * sum(value.nbytes for value in kept) + 2 * sum(left.values())
     return Cost(counter.total, moved)
 

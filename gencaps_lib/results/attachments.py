@@ -14,7 +14,7 @@ from gencaps_lib.data import Digits
 from gencaps_lib.experiments import RECOGNISES, Experiment
 from gencaps_lib.models import Autoencoder, Decoder
 from gencaps_lib.tasks import Task
-from gencaps_lib.training import products
+from gencaps_lib.training import precision_context
 
 GALLERY = "gallery.npz"
 DECODER = "decoder.safetensors"
@@ -70,7 +70,7 @@ def gallery(model: nn.Module, task: Task, digits: Digits) -> Gallery:
     was_training = model.training
     model.eval()
     try:
-        with products("float32", images.device):
+        with precision_context("float32", images.device):
             drawn = model(images, task.code(values))
     finally:
         model.train(was_training)

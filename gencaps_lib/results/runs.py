@@ -17,7 +17,7 @@ from gencaps_lib.results.attachments import extras
 from gencaps_lib.results.fingerprints import configuration, fingerprint
 from gencaps_lib.results.provenance import machine
 from gencaps_lib.results.record import Result, thinned, write
-from gencaps_lib.training import fit, products
+from gencaps_lib.training import fit, precision_context
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:
         raise KeyboardInterrupt
-    with products("float32", train.images.device):
+    with precision_context("float32", train.images.device):
         curves, images = experiment.kind(model).judge(built, experiment.task, experiment.judged(test))
     result = Result(
         experiment=experiment.name,

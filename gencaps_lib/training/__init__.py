@@ -1,9 +1,9 @@
-"""One training loop, its optimisers, and what CUDA adds."""
+"""The training loop, its optimisers, precision, and CUDA graphs."""
 
 from gencaps_lib.training.capture import WARM_UP, capture_step, side_stream, turns
 from gencaps_lib.training.loop import SMALLEST_REACH, DivergedError, Trainer, fit, reconstruction_loss
 from gencaps_lib.training.optimisers import REFERENCE, Optimiser, ReferenceRMSprop, read_only
-from gencaps_lib.training.precision import PRECISIONS, check_precision, products, rounded
+from gencaps_lib.training.precision import PRECISIONS, check_precision, precision_context, rounded
 
 __all__ = [
     "PRECISIONS",
@@ -17,7 +17,7 @@ __all__ = [
     "capture_step",
     "check_precision",
     "fit",
-    "products",
+    "precision_context",
     "read_only",
     "reconstruction_loss",
     "rounded",

@@ -1,4 +1,4 @@
-"""Training on CUDA: a step is captured once as a graph, and replayed as a whole; several models side by side.
+"""Training on CUDA: a step is captured once as a graph and then replayed; several threads can train at once.
 
 References
 ----------
@@ -18,32 +18,31 @@ import torch
 if TYPE_CHECKING:
     from gencaps_lib.training.loop import Trainer
 
-WARM_UP = 3  # steps made one kernel at a time before a step is captured: libraries and optimisers set themselves up
+WARM_UP = 3  # ordinary steps before a step is captured, in which libraries and optimisers initialise themselves
 
 
 def capture_step(trainer: Trainer) -> Callable[[], None]:
-    """Capture a trainer's step as a CUDA graph, without making it, and return what replays it.
+    """Capture a trainer's step as a CUDA graph, without making the step, and return a function that replays it.
 
-    To be called after some steps, in the `side_stream` that they were made in. A replayed step runs no Python:
-    hooks of the model are not called. Where a step cannot be captured, a warning says so, and the trainer's own `step`
-    is returned.
+    Call it after some ordinary steps, in the same `side_stream`. A replayed step runs no Python code, so the model's
+    hooks are not called. If the step cannot be captured, there is a warning, and the trainer's own `step` is returned.
     """
     trainer.forget_gradients()
     state = trainer.generator.get_state()
     graph = torch.cuda.CUDAGraph()
     with warnings.catch_warnings():
-        # From 2.12 or so on, PyTorch finds the generator by itself, and warns who names it.
+        # From about 2.12 on, PyTorch finds the generator by itself and warns if it is registered.
         warnings.simplefilter("ignore")
         graph.register_generator_state(trainer.generator)
     try:
-        # What other threads do meanwhile, each on a stream of its own, is none of this capture's business.
+        # Other threads, each on its own stream, may go on meanwhile; the capture ignores them.
         stream = torch.cuda.current_stream(trainer.device)
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             trainer.step()
     except RuntimeError as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        warnings.warn(f"training goes on without a CUDA graph, slower: a step cannot be captured ({reason})")
-        # A capture that broke leaves its generator unusable.
+        warnings.warn(f"training continues without a CUDA graph, more slowly: a step cannot be captured ({reason})")
+        # A failed capture leaves its generator unusable.
         trainer.generator = torch.Generator(trainer.device)
         trainer.generator.set_state(state)
         return trainer.step
@@ -54,7 +53,7 @@ _own = threading.local()
 
 
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """A thread's own: memory that was freed on a stream, and workspaces of cuBLAS, are of use on the same one only."""
+    """One stream per thread: freed memory and cuBLAS workspaces are reused on their own stream only."""
     streams = vars(_own).setdefault("streams", {})
     if device not in streams:
         streams[device] = torch.cuda.Stream(device)
@@ -62,9 +61,10 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 
 
 class Turns:
-    """One thread at a time, but where it lets others go on: for what sets PyTorch's settings, which are the process's.
+    """A lock for threads that train at once, because PyTorch's settings belong to the process.
 
-    Captured steps are replayed without regard to any setting, so threads that train at once take turns at all else.
+    Replays of captured steps do not depend on the settings and run in parallel. For everything else, the threads take
+    turns.
     """
 
     def __init__(self) -> None:
@@ -73,20 +73,20 @@ class Turns:
         self._stopped = threading.Event()
 
     def stop(self, threads: Iterable[threading.Thread]) -> None:
-        """End what threads train, as Ctrl-C does in the main thread; returns when they ended."""
+        """Stop the threads' training, as Ctrl-C does in the main thread, and wait until the threads end."""
         self._stopped.set()
         for thread in threads:
             thread.join()
         self._stopped.clear()
 
     def check(self) -> None:
-        """Raise a KeyboardInterrupt in a thread that takes turns, after `stop`."""
+        """Raise a KeyboardInterrupt if `stop` was called and this thread takes turns."""
         if self._stopped.is_set() and hasattr(self._holds, "now"):
             raise KeyboardInterrupt
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Wait for this thread's turn, and keep it."""
+        """Wait for this thread's turn, and keep it inside the ``with`` block."""
         with self._lock:
             self._holds.now = True
             try:
@@ -96,7 +96,7 @@ class Turns:
 
     @contextmanager
     def given_up(self) -> Iterator[None]:
-        """Let others take their turn; nothing to a thread that has none."""
+        """Let other threads take their turn; does nothing if this thread does not hold the turn."""
         if not getattr(self._holds, "now", False):
             yield
             return
@@ -114,7 +114,7 @@ turns = Turns()
 
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """Run what is inside on a CUDA stream beside the current one, which captures need; on the CPU, as ever."""
+    """Run the ``with`` block on a separate CUDA stream, as captures need it; on the CPU, change nothing."""
     if device.type != "cuda":
         yield
         return

@@ -1,8 +1,8 @@
-"""The one training loop: a step at a time on the CPU, a captured step on CUDA, see `capture`.
+"""The training loop: on the CPU one step after another; on CUDA a captured step is replayed, see `capture`.
 
 References
 ----------
-Bengio, Louradour, Collobert, Weston (2009), "Curriculum Learning": small transforms before large ones, `fit`'s growth.
+Bengio, Louradour, Collobert, Weston (2009), "Curriculum Learning": small transforms before large ones (`growth`).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from gencaps_lib.data import Digits
 from gencaps_lib.tasks import Batch, Task, draw_batch, draw_digits
 from gencaps_lib.training.capture import WARM_UP, capture_step, side_stream, turns
 from gencaps_lib.training.optimisers import REFERENCE, Optimiser
-from gencaps_lib.training.precision import check_precision, products
+from gencaps_lib.training.precision import check_precision, precision_context
 
-SMALLEST_REACH = 0.25  # of each digit's range, where transforms grow in training
+SMALLEST_REACH = 0.25  # share of each digit's range at the first step, if transforms grow in training
 
 
 class DivergedError(RuntimeError):
-    """Training met a loss that is not finite.
+    """The loss became infinite or NaN in training.
 
     Attributes
     ----------
     step : the first such step, counted from 0
-    history : the losses before it
+    history : the losses of the steps before
     """
 
     def __init__(self, step: int, history: list[float]) -> None:
@@ -48,42 +48,42 @@ class DivergedError(RuntimeError):
         self.history = history
 
 
-# What a model may offer beside ``model(images, code)``, which is all that it must. The loop asks for it by name: what a
-# module or a wrapper (as torch.compile's) only passes on, `isinstance` does not see from Python 3.12 on.
+# A model must offer ``model(images, code)``. The protocols below are optional. The loop looks for their names, not
+# with `isinstance`: from Python 3.12 on, it misses attributes that a module or a wrapper (of torch.compile) passes on.
 
 
 class HasLoss(Protocol):
-    """A model with a loss of its own."""
+    """A model that computes its own loss."""
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Two scalars: one to minimise, and one to record."""
+        """Two scalars: the loss to minimise, and the loss to record."""
         ...
 
 
 class HasPreparation(Protocol):
-    """A model that is prepared once, before it is trained."""
+    """A model with work to do once, before training."""
 
     def prepare(self, generator: torch.Generator | None) -> None:
-        """Prepare it."""
+        """Prepare the model for training."""
         ...
 
 
 class Rival(Protocol):
-    """What a model is trained against, as a critic is."""
+    """An opponent that a model is trained against, for example a critic."""
 
-    steps: int  # of the rival, before each step of the model
+    steps: int  # the rival's steps before each step of the model
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What it learns."""
+        """The rival's parameters."""
         ...
 
     def loss(self, latent: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A scalar to minimise, given latent codes (B, z)."""
+        """The rival's loss, a scalar to minimise, for latent codes (B, z)."""
         ...
 
 
 class HasRival(Protocol):
-    """A model that is trained against a rival, which looks at its latent codes."""
+    """A model that is trained against a rival, which sees the model's latent codes."""
 
     rival: Rival
 
@@ -93,7 +93,7 @@ class HasRival(Protocol):
 
 
 def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The mean squared error of what the model draws: to minimise, and to record."""
+    """The mean squared error of the model's images, twice: to minimise, and to record."""
     loss = F.mse_loss(model(batch.images, batch.code), batch.target)
     return loss, loss.detach()
 
@@ -101,16 +101,16 @@ def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]
 class Trainer:
     """A model's training, step by step.
 
-    Everything in a step happens on the digits' device, and nothing in it depends on a number that Python would have to
-    wait for: on CUDA a step can be captured as a graph and replayed.
+    A step runs on the digits' device. On CUDA it never makes Python wait for a value, so it can be captured as a graph
+    and replayed.
 
-    Takes the arguments of `fit`; `steps` is the number that will be made, and a `precision` of None leaves PyTorch's
-    settings alone. A model with a ``prepare`` is prepared.
+    Takes the arguments of `fit`; `steps` is the total number of steps. If `precision` is None, PyTorch's settings stay
+    as they are. The model is prepared if it has ``prepare``.
 
     Attributes
     ----------
-    losses : (steps,), the loss of each step made; a loss that is not finite stands in place of what a model records
-    made : (1,) int64, the number of steps made
+    losses : (steps,), the recorded loss of each step made; where the minimised loss is not finite, that loss
+    made : (1,) int64, the number of steps made so far
     """
 
     def __init__(
@@ -137,17 +137,17 @@ class Trainer:
         self.rival: Rival | None = getattr(model, "rival", None)
         rivals = set() if self.rival is None else set(map(id, self.rival.parameters()))
         own = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in rivals]
-        self.adapt = optimiser.make(own, self.device)
+        self.optimiser = optimiser.make(own, self.device)
         self.rates: list[float] | Tensor | None = None
         if optimiser.schedule != "constant":
             self.rates = optimiser.rates(steps)
-            if self.device.type == "cuda":  # a captured step can read no number of Python's
+            if self.device.type == "cuda":  # a captured step cannot read a Python number
                 self.rates = torch.tensor(self.rates, dtype=torch.float64, device=self.device)
         self.reaches = None
         if growth:
             self.reaches = torch.linspace(0, 1 / growth, steps, device=self.device).clamp(SMALLEST_REACH, 1)
         if self.rival is not None:
-            self.adapt_rival = replace(optimiser, schedule="constant").make(self.rival.parameters(), self.device)
+            self.rival_optimiser = replace(optimiser, schedule="constant").make(self.rival.parameters(), self.device)
         self.losses = torch.zeros(steps, device=self.device)
         self.made = torch.zeros(1, dtype=torch.int64, device=self.device)
 
@@ -157,39 +157,39 @@ class Trainer:
         return draw_batch(self.task, self.digits, self.batch, self.generator, reach, self.draws)
 
     def step(self) -> None:
-        """Draw a batch, transform it, and make one step of the optimiser, after those of the model's rival.
+        """Train the rival, if there is one; then draw and transform a batch, and make one step of the optimiser.
 
         Raises
         ------
         DivergedError
-            On the CPU, before the model is changed: the loss is not finite.
+            On the CPU only: the loss is not finite. The model is not changed then.
         """
         if self.rival is not None:
-            with products(self.precision, self.device):
+            with precision_context(self.precision, self.device):
                 self._train(self.rival)
-        batch = self.draw()  # in float32, whatever the model is trained with: targets are exact
-        self.adapt.zero_grad(set_to_none=True)
-        with products(self.precision, self.device):
-            loss, seen = self.objective(batch)
+        batch = self.draw()  # always in float32, so that targets are exact
+        self.optimiser.zero_grad(set_to_none=True)
+        with precision_context(self.precision, self.device):
+            loss, to_record = self.objective(batch)
             if self.device.type == "cpu" and not math.isfinite(loss.item()):
                 raise DivergedError(int(self.made), self.losses[: int(self.made)].tolist())
             loss.backward()
         self._set_rate()
-        self.adapt.step()
+        self.optimiser.step()
         loss = loss.detach()
-        recorded = torch.where(loss.isfinite(), seen, loss).to(self.losses.dtype)
+        recorded = torch.where(loss.isfinite(), to_record, loss).to(self.losses.dtype)
         self.losses.index_copy_(0, self.made, recorded[None])
         self.made += 1
 
     def _train(self, rival: Rival) -> None:
-        """Train the model's rival, a critic, for the steps that it wants before each step of the model."""
+        """Make the rival's steps that come before one step of the model."""
         model = cast(HasRival, self.model)
         for _ in range(rival.steps):
-            self.adapt_rival.zero_grad(set_to_none=True)
+            self.rival_optimiser.zero_grad(set_to_none=True)
             with torch.no_grad():
                 latent = model.encode(draw_digits(self.digits, self.batch, self.generator)[0])
             rival.loss(latent, self.generator).backward()
-            self.adapt_rival.step()
+            self.rival_optimiser.step()
 
     def _set_rate(self) -> None:
         if self.rates is None:
@@ -198,20 +198,20 @@ class Trainer:
             rate: Tensor | float = self.rates.index_select(0, self.made)[0]
         else:
             rate = self.rates[int(self.made)]
-        for group in self.adapt.param_groups:
+        for group in self.optimiser.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].copy_(torch.as_tensor(rate))
             else:
                 group["lr"] = rate
 
     def forget_gradients(self) -> None:
-        """Free the gradients' memory."""
+        """Delete the gradients, to free their memory."""
         for parameter in self.model.parameters():
             parameter.grad = None
 
 
 def _counts(**given: int) -> list[int]:
-    """Whole numbers of at least 1, as Python's: PyTorch refuses NumPy's."""
+    """Check that values are whole numbers of at least 1; return them as Python ints, since PyTorch refuses NumPy's."""
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
@@ -234,13 +234,13 @@ def fit(
 ) -> list[float]:
     """Train a model in place to transform digits.
 
-    The loss is the mean squared error of what the model draws, unless it has a loss of its own, see `HasLoss`. A model
-    that is to be prepared (`HasPreparation`, as `addresses.PretrainedAddresses`) is so first; one with a rival
+    The loss is the mean squared error of the model's images, unless the model has its own (`HasLoss`). A model with
+    ``prepare`` (`HasPreparation`, as `addresses.PretrainedAddresses`) is prepared first. A model with a rival
     (`HasRival`, as `adversarial.AdversarialAutoencoder`) is trained against it.
 
-    The same seed, device and number of threads give the same weights; on CUDA up to rounding, since some of cuDNN's
-    sums run in any order. Interrupting it (Ctrl-C, or the kernel's stop button) keeps the model as trained so far, with
-    a warning.
+    The same seed, device and number of threads give the same weights; on CUDA up to rounding, because the order of some
+    of cuDNN's sums varies. If you interrupt it (Ctrl-C, or the kernel's stop button), the model keeps what it has
+    learned so far, and you get a warning.
 
     Parameters
     ----------
@@ -248,15 +248,15 @@ def fit(
     task : draws and applies the transform
     digits : training digits; batches are drawn and transformed on their device
     steps : number of steps, at least 1
-    seed : of the batches
-    optimiser : how to optimise
-    batch : targets in a batch; their images are drawn with replacement
+    seed : seed for drawing the batches
+    optimiser : the optimiser and its settings
+    batch : number of targets in a batch; their images are drawn with replacement
     progress : show a bar with the running loss (``TQDM_DISABLE=1`` hides every bar)
-    capture : on CUDA, capture a step once and replay it as a whole, see `capture.capture_step`; by default, done there
+    capture : on CUDA, capture a step once and replay it, see `capture.capture_step`; by default, on CUDA only
     growth : share of the steps in which the transforms grow from small ones to each digit's whole range, see
-        `Task.sample`; none by default
-    precision : of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
-    draws : transforms under which each image of a batch is drawn; more of them mean fewer images to encode
+        `Task.sample`; 0 by default
+    precision : precision of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
+    draws : number of transforms of each image in a batch; more transforms mean fewer images to encode
 
     Returns
     -------
@@ -265,32 +265,32 @@ def fit(
     Raises
     ------
     ValueError
-        Steps, batch or draws below 1, a batch that the draws do not divide, no digits, a growth that is no share, an
-        unknown precision, or a capture asked for on another device than CUDA.
+        Steps, batch or draws below 1, a batch that is not a multiple of draws, no digits, a growth outside [0, 1], an
+        unknown precision, or capture on another device than CUDA.
     DivergedError
-        A loss that is not finite; it names the step.
+        The loss is not finite; the error names the step.
     """
     steps, batch, draws = _counts(steps=steps, batch=batch, draws=draws)
     if batch % draws:
-        raise ValueError(f"{draws} draws of each image do not divide a batch of {batch}: choose a divisor")
+        raise ValueError(f"the batch must be a multiple of draws; got a batch of {batch} and {draws} draws")
     if not 0 <= growth <= 1:
         raise ValueError(f"growth must be a share of the steps, from 0 to 1; got {growth}")
     if len(digits) == 0:
         raise ValueError("there are no digits to train on")
     device = digits.images.device
     if capture and device.type != "cuda":
-        raise ValueError(f"only a step on CUDA can be captured: leave capture out; the digits are on {device}")
+        raise ValueError(f"only a step on CUDA can be captured, but the digits are on {device}: omit capture")
     captures = device.type == "cuda" if capture is None else capture
     trainer = Trainer(model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws)
-    # Looking at a loss makes Python wait for a GPU, so it is done seldom there; the record misses nothing.
+    # Reading a loss makes Python wait for the GPU, so it is done rarely there. Every loss is recorded all the same.
     look_every = 1 if device.type == "cpu" else 100
     model.train()
-    # In notebooks tqdm does not look at its own environment variable.
+    # In notebooks, tqdm ignores its own environment variable.
     hidden = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
     bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
 
     def go_on(planned: range, advance: Callable[[], None]) -> bool:
-        """Make the steps that are planned; False at a loss that is not finite."""
+        """Make the planned steps; stop and return False if a loss is not finite."""
         for step in planned:
             advance()
             bar.update()

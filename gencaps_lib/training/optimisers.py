@@ -1,4 +1,4 @@
-"""How to optimise: the reference's RMSProp, any optimiser of PyTorch, and the schedule of short runs.
+"""Optimisers: the reference's RMSProp, any optimiser of PyTorch, and the learning-rate schedule of short runs.
 
 References
 ----------
@@ -23,26 +23,26 @@ SCHEDULES = ("constant", "one-cycle")
 
 
 def read_only(mapping: Mapping[str, Any]) -> MappingProxyType:
-    """A view of a copy of a mapping, which frozen values hold."""
+    """A read-only copy of a mapping, for frozen dataclasses."""
     return MappingProxyType(dict(mapping))
 
 
-# Python can neither copy such views nor send them to another process by itself.
+# By default, Python can neither copy nor pickle a MappingProxyType.
 copyreg.pickle(MappingProxyType, lambda view: (read_only, (dict(view),)))
 
 
 class ReferenceRMSprop(torch.optim.Optimizer):
-    r"""RMSProp as TensorFlow 1 has it, which the reference trained with.
+    r"""RMSProp as in TensorFlow 1, the reference's optimiser.
 
     .. math:: m \leftarrow \rho m + (1 - \rho) g^2, \qquad w \leftarrow w - \eta \, g / \sqrt{m + \epsilon}
 
     It differs from ``torch.optim.RMSprop`` in two ways: ε is inside the square root, and the running mean square m
-    starts at one, not at zero, so that the first steps are small.
+    starts at one instead of zero, so that the first steps are small.
 
     Parameters
     ----------
     params : parameters to train
-    lr : learning rate η; a tensor of one number on the parameters' device can be changed between replays of a graph
+    lr : learning rate η; can be a scalar tensor on the parameters' device, to be changed between replays of a graph
     decay : ρ
     eps : ε
     """
@@ -60,7 +60,7 @@ class ReferenceRMSprop(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Make one step from the gradients that are there; returns the closure's loss, if there is a closure."""
+        """Make one step with the current gradients; return the closure's loss, if there is a closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -88,13 +88,13 @@ class ReferenceRMSprop(torch.optim.Optimizer):
 
 @dataclass(frozen=True)
 class Optimiser:
-    """How to optimise, as data.
+    """An optimiser's name and settings.
 
     Attributes
     ----------
-    name : ``"reference-rmsprop"``, or any optimiser of ``torch.optim`` by name, in any case
+    name : ``"reference-rmsprop"``, or the name of any optimiser in ``torch.optim``; upper or lower case
     lr : learning rate; with the one-cycle schedule, its peak
-    schedule : ``"constant"``, or ``"one-cycle"``: warm up, then decay to almost nothing at the last step
+    schedule : ``"constant"``, or ``"one-cycle"``: warm up, then decay to almost zero at the last step
     options : further arguments of the optimiser
     """
 
@@ -107,7 +107,7 @@ class Optimiser:
         if self.schedule not in SCHEDULES:
             raise ValueError(f"unknown schedule {self.schedule!r}: choose one of {', '.join(SCHEDULES)}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"the learning rate must be positive; got {self.lr}")
+            raise ValueError(f"the learning rate must be positive and finite; got {self.lr}")
         object.__setattr__(self, "options", read_only(self.options))
         self.kind()
 
@@ -118,12 +118,12 @@ class Optimiser:
         for name, kind in vars(torch.optim).items():
             if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name.lower() == self.name.lower():
                 return kind
-        raise ValueError(f"unknown optimiser {self.name!r}: it is neither 'reference-rmsprop' nor one of torch.optim")
+        raise ValueError(f"unknown optimiser {self.name!r}: choose 'reference-rmsprop' or one of torch.optim")
 
     def make(self, parameters: Iterable[Tensor], device: str | torch.device = "cpu") -> torch.optim.Optimizer:
-        """The optimiser of parameters on a device; on CUDA, where it knows how, fused and fit to be captured.
+        """Make the optimiser for parameters on a device; on CUDA, fused and ready for capture if it supports that.
 
-        There, unless the schedule is constant, its learning rate is a tensor: a captured step can change it.
+        On CUDA, unless the schedule is constant, the learning rate is a tensor, so that a captured step can change it.
         """
         kind, options = self.kind(), dict(self.options)
         lr: float | Tensor = self.lr
@@ -134,15 +134,15 @@ class Optimiser:
                 options.setdefault("fused", True)
             if self.schedule != "constant":
                 lr = torch.tensor(lr, device=device)
-        make: Callable[..., torch.optim.Optimizer] = kind  # each takes arguments of its own
+        make: Callable[..., torch.optim.Optimizer] = kind  # each class has its own arguments
         return make(parameters, lr=lr, **options)
 
     def rates(self, steps: int) -> list[float]:
         """The learning rate of each step.
 
-        The one-cycle schedule climbs to `lr` in the first fifth and falls to almost nothing at the last step, each
-        along half a cosine; it is ``torch.optim.lr_scheduler.OneCycleLR``, number by number, over one step more. The
-        momentum is left alone.
+        The one-cycle schedule rises to `lr` in the first fifth of the steps and falls to almost zero at the last step,
+        each along half a cosine. The numbers are those of ``torch.optim.lr_scheduler.OneCycleLR`` with one step more.
+        Momentum does not change.
         """
         if self.schedule == "constant":
             return [self.lr] * steps
@@ -150,10 +150,10 @@ class Optimiser:
         top = 0.2 * (steps + 1) - 1  # the step at which the rate is highest
         rates = []
         for step in range(steps):
-            climbs = 0 < top >= step
-            start, end = (first, self.lr) if climbs else (self.lr, last)
-            way = step / top if climbs else (step - top) / (steps - top)
-            rates.append(end + (start - end) / 2 * (math.cos(math.pi * way) + 1))
+            rising = 0 < top >= step
+            start, end = (first, self.lr) if rising else (self.lr, last)
+            fraction = step / top if rising else (step - top) / (steps - top)
+            rates.append(end + (start - end) / 2 * (math.cos(math.pi * fraction) + 1))
         return rates
 
 

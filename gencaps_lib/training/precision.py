@@ -1,13 +1,13 @@
-"""The precision of matrix products and convolutions: float32, or factors rounded first, as tensor cores do.
+"""The precision of matrix products and convolutions: float32, or with rounded factors, as in tensor cores.
 
-Tensor cores multiply what has fewer digits than float32 has, and add up in float32. Whether a model learns as well
-with that is a question of numbers, not of hardware: where there are no such cores, the factors are rounded here, which
-is slower and answers the same. Here they go to the nearest; what hardware does with the last digit may differ.
+Tensor cores multiply numbers with fewer digits than float32 and add the products in float32. Does a model learn as well
+with them? To answer this on any hardware, this module rounds the factors itself, which is slower. It rounds to the
+nearest number; hardware may round the last digit in another way.
 
 References
 ----------
-Micikevicius et al. (2018), "Mixed Precision Training": training with less than float32.
-Dekker (1971), "A floating-point technique for extending the available precision": the splitting that rounds.
+Micikevicius et al. (2018), "Mixed Precision Training": training with fewer digits than float32.
+Dekker (1971), "A floating-point technique for extending the available precision": how to round by splitting.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# Bits of a factor's mantissa that are kept; the exponent is float32's in all of them.
+# Bits kept of a factor's mantissa; the exponent always has float32's bits.
 PRECISIONS = {"float32": 23, "tf32": 10, "bf16": 7}
-# PyTorch's operations that multiply and add up, and which of their arguments are factors.
+# PyTorch's operations that compute sums of products, and which of their arguments are factors.
 _PRODUCTS: dict[Callable[..., Any], tuple[int, ...]] = {
     torch.ops.aten.mm.default: (0, 1),
     torch.ops.aten.bmm.default: (0, 1),
@@ -34,16 +34,16 @@ _PRODUCTS: dict[Callable[..., Any], tuple[int, ...]] = {
 
 
 def check_precision(name: str | None) -> str | None:
-    """The name of a precision, or None for none; a ValueError lists them."""
+    """Return the name of a precision, or None; an unknown name raises a ValueError that lists the names."""
     if name is not None and name not in PRECISIONS:
         raise ValueError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
     return name
 
 
 def rounded(values: Tensor, precision: str) -> Tensor:
-    """Round float32 values to a precision's mantissa, to the nearest; any shape (Veltkamp's splitting).
+    """Round float32 values, of any shape, to the nearest value with a precision's mantissa (Veltkamp's splitting).
 
-    Values beyond 1e33, too large for the splitting, are returned as they are, and so are those of another type.
+    Values beyond 1e33, which are too large for the splitting, stay as they are; so do tensors of another dtype.
     """
     dropped = PRECISIONS["float32"] - PRECISIONS[precision]
     if values.dtype is not torch.float32 or not dropped:
@@ -53,7 +53,7 @@ def rounded(values: Tensor, precision: str) -> Tensor:
 
 
 class _RoundedFactors(TorchDispatchMode):
-    """Rounds the factors of every product made inside, backward passes included."""
+    """While active, round the factors of every product, in backward passes too."""
 
     def __init__(self, precision: str) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class _RoundedFactors(TorchDispatchMode):
 
 @contextmanager
 def _tensor_cores(allowed: bool) -> Iterator[None]:
-    """Whether CUDA may round the factors of float32 products to TF32, in what is inside."""
-    cudnn: Any = torch.backends.cudnn  # an object takes the module's place when it is imported
+    """Allow or forbid CUDA, inside the ``with`` block, to round the factors of float32 products to TF32."""
+    cudnn: Any = torch.backends.cudnn  # PyTorch replaces this module by an object when it is imported
     settings = (torch.backends.cuda.matmul, cudnn.conv)
     before = [setting.fp32_precision for setting in settings]
     try:
@@ -83,19 +83,19 @@ def _tensor_cores(allowed: bool) -> Iterator[None]:
 
 
 @contextmanager
-def products(precision: str | None, device: torch.device) -> Iterator[None]:
-    """Make the matrix products and convolutions of one device inside at a precision, backward passes included.
+def precision_context(precision: str | None, device: torch.device) -> Iterator[None]:
+    """Set the precision of a device's matrix products and convolutions in a ``with`` block, backward passes included.
 
-    On CUDA, TF32 is left to the hardware, and ``"float32"`` keeps PyTorch from using TF32 in convolutions, which it
-    does by itself. All else is rounded by this library. None changes nothing.
+    On CUDA, the hardware rounds to TF32, and ``"float32"`` stops PyTorch from using TF32 in convolutions, its default.
+    In all other cases this library rounds. None changes nothing.
 
-    PyTorch's settings are the process's, not the thread's. Inside, they can be read as ``fp32_precision`` only, not by
-    the older ``allow_tf32``.
+    PyTorch's settings belong to the process, not to a thread. Inside the block, read them as ``fp32_precision``; the
+    older ``allow_tf32`` cannot be read there.
 
     Raises
     ------
     ValueError
-        An unknown precision.
+        The precision is unknown.
     """
     check_precision(precision)
     if precision is None:
