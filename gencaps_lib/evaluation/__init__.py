@@ -1,4 +1,4 @@
-"""Judging models: curves over a grid, equivariance, and a recogniser that is asked what it sees."""
+"""Evaluation of models: curves over a grid, equivariance, and a classifier that names what a model draws."""
 
 from gencaps_lib.evaluation.curves import (
     Curve,

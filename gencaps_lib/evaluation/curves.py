@@ -1,4 +1,4 @@
-"""Judging models: loss curves over a task's grid, the ratios that say whether a transform transferred, and bounds."""
+"""Evaluation of models: loss curves over a task's grid, bounds, and ratios that show if a transform transferred."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ImageMeans = dict[int, dict[str, list[float]]]
 
 
 class DrawingModel(Protocol):
-    """A model that draws, as an `Autoencoder` does: what is asked of it to judge its drawings."""
+    """What evaluation needs of a model that draws, for example an `Autoencoder`."""
 
     training: bool
 
@@ -27,15 +27,15 @@ class DrawingModel(Protocol):
         ...
 
     def decode(self, latent: Tensor, code: Tensor) -> Tensor:
-        """Images (B, 1, side, side) of latent codes (B, z) under transforms' codes (B, code_length)."""
+        """Images (B, 1, side, side) of latent codes (B, z) under transform codes (B, code_length)."""
         ...
 
     def train(self, mode: bool) -> object:
-        """Set it to train, or not."""
+        """Switch training mode on or off."""
         ...
 
     def eval(self) -> object:
-        """Set it not to train."""
+        """Switch training mode off."""
         ...
 
 
@@ -45,14 +45,14 @@ def image_losses(model: DrawingModel, task: Task, digits: Digits, batch: int = 5
 
     Parameters
     ----------
-    model : that draws
-    task : sets the grid
-    digits : test digits, on the model's device
+    model : a model that draws
+    task : gives the transform and the grid
+    digits : M test digits, on the model's device
     batch : images decoded at once
 
     Returns
     -------
-    (M, G) on pixels in [-1, 1], on the CPU
+    (M, G), for pixels in [-1, 1], on the CPU
 
     Raises
     ------
@@ -75,14 +75,14 @@ def _check_some(digits: Digits) -> None:
 
 
 def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Tensor], Tensor]) -> Tensor:
-    """Score every image at every point of a task's grid, some images at a time: the one loop behind every curve.
+    """Score every image at every point of a task's grid, in batches. Every curve is made with this loop.
 
     Parameters
     ----------
-    task : sets the grid
+    task : gives the grid
     digits : M test digits
     batch : images scored at once
-    score : rows of the digits and a value of the transform for each (B, dimensions) → their scores (B,)
+    score : rows of the digits, and a value of the transform for each row (B, dimensions) → scores (B,)
 
     Returns
     -------
@@ -95,7 +95,7 @@ def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Te
     """
     _check_some(digits)
     device = digits.images.device
-    scores = torch.empty(len(digits), len(task.grid), device=device)  # so that Python need not wait for a GPU
+    scores = torch.empty(len(digits), len(task.grid), device=device)  # there, so that Python does not wait
     for column, value in enumerate(task.grid_values(device)):
         for start in range(0, len(digits), batch):
             rows = slice(start, min(start + batch, len(digits)))
@@ -104,7 +104,7 @@ def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Te
 
 
 def _errors(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Tensor], Tensor]) -> Tensor:
-    """(M, G) mean squared errors of ``draw(rows, values)`` against the transformed digits."""
+    """Mean squared errors (M, G) between ``draw(rows, values)`` and the transformed digits."""
     return over_grid(
         task,
         digits,
@@ -114,23 +114,23 @@ def _errors(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Tenso
 
 
 def by_digit(losses: Tensor, labels: Tensor) -> Curve:
-    """The mean over each digit's images of losses (M, G): digit → its curve of G values."""
+    """Average losses (M, G) over each digit's images: digit → its curve of G values."""
     labels = labels.cpu()
     return {int(digit): losses[labels == digit].mean(0).tolist() for digit in labels.unique()}
 
 
 def image_means(losses: Tensor, labels: Tensor, task: Task) -> ImageMeans:
-    """Of each image of the held-out digits, the mean loss inside and outside their training range.
+    """For each image of the held-out digits, the mean loss inside and outside their training range.
 
     Parameters
     ----------
-    losses : (M, G), as from `image_losses`
+    losses : (M, G), from `image_losses`
     labels : (M,)
-    task : sets the grid, the range and the held-out digits
+    task : gives the grid, the range and the held-out digits
 
     Returns
     -------
-    digit → ``"inside"`` and ``"outside"`` → a mean for each of its images, to 5 decimals
+    digit → ``"inside"`` and ``"outside"`` → the mean of each image, rounded to 5 decimals
     """
     sides = {"inside": task.is_inside, "outside": task.is_outside}
     columns = {side: torch.tensor([counts(point) for point in task.grid]) for side, counts in sides.items()}
@@ -155,13 +155,13 @@ def loss_curve(model: DrawingModel, task: Task, digits: Digits, batch: int = 500
 def loss_curve_and_images(
     model: DrawingModel, task: Task, digits: Digits, batch: int = 500
 ) -> tuple[Curve, ImageMeans]:
-    """The `loss_curve` and the `image_means` of a model, at the cost of one."""
+    """The `loss_curve` and the `image_means` of a model, from one evaluation."""
     losses = image_losses(model, task, digits, batch)
     return by_digit(losses, digits.labels), image_means(losses, digits.labels, task)
 
 
 def blank_curve(task: Task, digits: Digits, batch: int = 500) -> Curve:
-    """The loss curve of an image that is background everywhere: what a model that draws nothing would have."""
+    """The loss curve of an image that is background everywhere, that is, of a model that draws nothing."""
     paper = torch.tensor(BACKGROUND, device=digits.images.device)
     return by_digit(_errors(task, digits, batch, lambda rows, values: paper), digits.labels)
 
@@ -177,18 +177,19 @@ def mean_outside(curve: Sequence[float], task: Task) -> float:
 
 
 def transfer_ratio(curve: Sequence[float], task: Task) -> float:
-    """Loss out of the training range ÷ loss in it, of one digit's curve: 1 where the transform transferred fully.
+    """Mean loss outside the training range ÷ mean loss inside it, of one digit's curve.
 
-    Infinite where there is no loss in the range.
+    It is 1 if the transform transferred fully, and infinite if the loss inside the range is zero.
     """
     inside, outside = mean_inside(curve, task), mean_outside(curve, task)
     return outside / inside if inside else float("inf")
 
 
 def near_far_ratio(curve: Sequence[float], task: Task) -> float:
-    """Loss 20° to 60° away from the middle of the held-out digits' range over loss more than 90° away, peaks left out.
+    """Mean loss at 20° to 60° from the middle of the held-out digits' range ÷ mean loss at more than 90° from it.
 
-    Above 1 where a model that saw a digit at one angle is *worse* near that angle than on the far side of the circle.
+    Peaks are left out. Above 1, a model that saw a digit at one angle is *worse* near that angle than opposite it on
+    the circle.
     """
     kept = _by_distance(curve, task)
     near = [loss for distance, loss in kept if 20 <= distance <= 60]
@@ -197,20 +198,20 @@ def near_far_ratio(curve: Sequence[float], task: Task) -> float:
 
 
 def band_means(curve: Sequence[float], task: Task, edges: Sequence[float]) -> list[float]:
-    """Mean loss in bands of distance from the middle of the held-out digits' range of angles, peaks left out.
+    """Mean loss in bands of distance from the middle of the held-out digits' range of angles; peaks are left out.
 
     Parameters
     ----------
-    curve : one digit's
-    task : of rotations
-    edges : of the bands, in degrees, rising; a band holds its upper edge, and not its lower one
+    curve : one digit's curve
+    task : a task with rotations
+    edges : edges of the bands, in degrees, rising; a band includes its upper edge, not its lower one
     """
     kept = _by_distance(curve, task)
     return [_mean([loss for distance, loss in kept if low < distance <= high]) for low, high in pairwise(edges)]
 
 
 def _by_distance(curve: Sequence[float], task: Task) -> list[tuple[float, float]]:
-    """How far each point of the grid lies from the middle of the range, on the circle, and the loss there."""
+    """For each point of the grid, its distance on the circle from the middle of the range, and its loss."""
     middle = sum(task.inside) / 2
     return [
         (min((point - middle) % 360, (middle - point) % 360), loss)
@@ -220,9 +221,9 @@ def _by_distance(curve: Sequence[float], task: Task) -> list[tuple[float, float]
 
 
 def held_out_ratio(curves: Mapping[int, Sequence[float]], task: Task) -> list[float]:
-    """Loss of the held-out digits ÷ loss of the others, at each point of the grid.
+    """Mean loss of the held-out digits ÷ mean loss of the others, at each point of the grid.
 
-    It tells a model that fails on what it has not seen from one that finds that point hard for every digit.
+    If a point is hard for every digit, the ratio is near 1; if a model fails only on what it has not seen, it is large.
     """
     held = [curves[digit] for digit in task.held_out]
     others = [curve for digit, curve in curves.items() if digit not in task.held_out]
@@ -234,19 +235,19 @@ def held_out_ratio(curves: Mapping[int, Sequence[float]], task: Task) -> list[fl
 
 def _mean(values: Sequence[float]) -> float:
     if not values:
-        raise ValueError("no point of the grid lies there")
+        raise ValueError("there is no point of the grid in this range")
     return sum(values) / len(values)
 
 
 @torch.no_grad()
 def answers(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Tensor:
-    """Which digit a classifier sees in every image at every point of the task's grid: (M, G), on the CPU.
+    """The digit that a classifier sees in every image at every point of the task's grid: (M, G), on the CPU.
 
     Parameters
     ----------
     model : images (B, 1, 28, 28) → scores (B, 10)
-    task : sets the grid
-    digits : test digits, on the model's device
+    task : gives the transform and the grid
+    digits : M test digits, on the model's device
     batch : images classified at once
 
     Raises
@@ -266,7 +267,7 @@ def answers(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> T
 
 
 def accuracy_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Curve:
-    """Per digit, the share of its images that a classifier names rightly, at each point of the task's grid.
+    """Per digit, the share of its images that a classifier names correctly, at each point of the task's grid.
 
     Takes the arguments of `answers`, and raises what it raises. Digits with no image in `digits` are left out.
     """
@@ -275,7 +276,7 @@ def accuracy_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 50
 
 
 def error_curve(model: nn.Module, task: Task, digits: Digits, batch: int = 500) -> Curve:
-    """Per digit, the share of its images that a classifier names wrongly: one minus `accuracy_curve`."""
+    """Per digit, the share of its images that a classifier names incorrectly: one minus `accuracy_curve`."""
     return {
         digit: [1 - accuracy for accuracy in curve]
         for digit, curve in accuracy_curve(model, task, digits, batch).items()
