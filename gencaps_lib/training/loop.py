@@ -282,9 +282,26 @@ def fit(
         raise ValueError(f"only a step on CUDA can be captured, but the digits are on {device}: omit capture")
     captures = device.type == "cuda" if capture is None else capture
     trainer = Trainer(model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws)
-    # Reading a loss makes Python wait for the GPU, so it is done rarely there. Every loss is recorded all the same.
-    look_every = 1 if device.type == "cpu" else 100
     model.train()
+    try:
+        _make_steps(trainer, steps, captures, progress)
+    except KeyboardInterrupt:
+        done = int(trainer.made)
+        warnings.warn(f"interrupted: the model keeps what it learned in {done} of {steps} steps", stacklevel=2)
+    finally:
+        trainer.forget_gradients()
+        model.eval()
+    history = trainer.losses[: int(trainer.made)].tolist()
+    for step, value in enumerate(history):
+        if not math.isfinite(value):
+            raise DivergedError(step, history[:step])
+    return history
+
+
+def _make_steps(trainer: Trainer, steps: int, captures: bool, progress: bool) -> None:
+    """Make the steps, up to a loss that is not finite, and show a bar."""
+    # Reading a loss makes Python wait for the GPU, so it is done rarely there. Every loss is recorded all the same.
+    look_every = 1 if trainer.device.type == "cpu" else 100
     # In notebooks, tqdm ignores its own environment variable.
     hidden = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
     bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
@@ -304,20 +321,8 @@ def fit(
         return True
 
     eager = min(steps, WARM_UP) if captures else steps
-    try:
-        with bar, side_stream(device):
-            if go_on(range(eager), trainer.step) and eager < steps:
-                advance = capture_step(trainer)
-                with turns.given_up() if advance != trainer.step else nullcontext():
-                    go_on(range(eager, steps), advance)
-    except KeyboardInterrupt:
-        done = int(trainer.made)
-        warnings.warn(f"interrupted: the model keeps what it learned in {done} of {steps} steps", stacklevel=2)
-    finally:
-        trainer.forget_gradients()
-        model.eval()
-    history = trainer.losses[: int(trainer.made)].tolist()
-    for step, value in enumerate(history):
-        if not math.isfinite(value):
-            raise DivergedError(step, history[:step])
-    return history
+    with bar, side_stream(trainer.device):
+        if go_on(range(eager), trainer.step) and eager < steps:
+            advance = capture_step(trainer)
+            with turns.given_up() if advance != trainer.step else nullcontext():
+                go_on(range(eager, steps), advance)
