@@ -298,7 +298,7 @@ def test_accuracy_sees_what_is_turned_and_as_far_as_asked(digits, turn):
     [
         (lambda: route_by_agreement(torch.ones(B, N, J)), "votes must have shape"),
         (lambda: route_by_agreement(torch.ones(0, N, J, D)), "votes must have shape"),
-        (lambda: route_by_agreement(torch.ones(B, N, J, D), 0), "at least 1 iteration"),
+        (lambda: route_by_agreement(torch.ones(B, N, J, D), 0), "iterations must be at least 1"),
         (lambda: margin_loss(torch.ones(B), torch.ones(B).long()), "lengths must have shape"),
         (lambda: margin_loss(torch.ones(B, J), torch.ones(B + 1).long()), "labels"),
         (lambda: CapsNet(kernel=15), "kernel 15"),

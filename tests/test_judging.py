@@ -114,7 +114,7 @@ def test_commutator_error_equals_naive_loops(generator):
     assert commutator_error(shifts, true) == 1
     with pytest.raises(ValueError, match="commute"):
         commutator_error(true, shifts)
-    with pytest.raises(ValueError, match=r"two generators, \(2, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"needs two generators, \(2, 3, 3\)"):
         commutator_error(rotation_and_shift.generators(), rotation_and_shift.generators())
 
 

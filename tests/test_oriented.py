@@ -191,5 +191,5 @@ def test_parts_start_in_every_orientation():
 
 
 def test_a_ring_of_one_is_refused():
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match="orientations must be at least 2"):
         route_by_orientation(torch.zeros(3), 1)

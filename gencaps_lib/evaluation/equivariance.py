@@ -1,7 +1,7 @@
-"""Judging what a model makes of a transform: against the exact warp of its own drawing, and against the true group.
+"""How well a model transforms: compared with the exact warp of its own drawing, and with the true group.
 
-A model's loss mixes two things, how well it draws and how well it transforms. Here the second is taken by itself: the
-model's untransformed drawing is moved by the true matrix, and what the model draws is compared with that.
+A model's loss mixes two things: how well it draws, and how well it transforms. This module measures the second alone:
+the true matrix moves the model's untransformed drawing, and the model's transformed drawing is compared with it.
 
 References
 ----------
@@ -42,17 +42,17 @@ def _code_at(task: Task, point: float, like: Tensor) -> Tensor:
 
 
 def _untransformed(model: DrawingModel, task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The latent codes of images, and what the model draws where the transform does nothing."""
+    """The latent codes of images, and the model's drawings at the identity."""
     latent = model.encode(images)
     return latent, model.decode(latent, _code_at(task, 0.0, latent))
 
 
 @torch.no_grad()
 def warp_curve(model: DrawingModel, task: Task, digits: Digits, batch: int = 500) -> Curve:
-    """The loss curve that the model would have, if it transformed its own drawings exactly.
+    """The loss curve that the model would have if it transformed its own drawings exactly.
 
-    What it draws at the identity is moved by the true matrix, with bilinear interpolation. It is a bound, not a law:
-    a model that draws shifts or rotations better than it draws the identity can fall below it.
+    The true matrix moves the model's drawing at the identity, with bilinear interpolation. This is not a strict bound:
+    a model that draws shifts or rotations better than the identity can have a lower loss.
 
     Takes the arguments of `evaluation.loss_curve`, and raises what it raises.
     """
@@ -67,10 +67,10 @@ def warp_curve(model: DrawingModel, task: Task, digits: Digits, batch: int = 500
 
 
 def normalised_gap(model: Sequence[float], warped: Sequence[float], blank: Sequence[float]) -> list[float]:
-    """What a model loses by its transforming: 0 for the exact warp of its own drawing, 1 for drawing nothing.
+    """The loss that comes from transforming: 0 for the exact warp of the model's own drawing, 1 for drawing nothing.
 
-    (model − warp) ÷ (blank − warp), point by point, of one digit's curves: `evaluation.loss_curve`, `warp_curve` and
-    `evaluation.blank_curve`. Not a number where the warp is no better than a blank image, which leaves no scale.
+    (model − warp) ÷ (blank − warp) at each point, from one digit's curves: `evaluation.loss_curve`, `warp_curve` and
+    `evaluation.blank_curve`. It is NaN where the warp is no better than a blank image.
     """
     points = zip(model, warped, blank, strict=True)
     return [(loss - best) / (nothing - best) if nothing > best else math.nan for loss, best, nothing in points]
@@ -78,21 +78,21 @@ def normalised_gap(model: Sequence[float], warped: Sequence[float], blank: Seque
 
 @torch.no_grad()
 def made_transform(model: DrawingModel, task: Task, images: Tensor, candidates: Sequence[float]) -> Tensor:
-    """Which transform a model made, where each point of the task's grid was asked for.
+    """Which transform a model really made, at each point of the task's grid.
 
-    What it draws is compared with its own untransformed drawing, moved by the true matrix of each candidate; the one
-    with the least squared difference is the answer.
+    The true matrix of each candidate moves the model's untransformed drawing. The answer is the candidate with the
+    smallest squared difference from the model's transformed drawing.
 
     Parameters
     ----------
-    model : that draws
-    task : sets the grid
+    model : a model that draws
+    task : gives the transform and the grid
     images : (M, 1, 28, 28), untransformed
     candidates : points of a grid, which may be finer and longer than the task's
 
     Returns
     -------
-    (M, G), a candidate for each image and each point of the task's grid
+    (M, G), the candidate for each image and each point of the task's grid
 
     Raises
     ------
@@ -100,7 +100,7 @@ def made_transform(model: DrawingModel, task: Task, images: Tensor, candidates: 
         No candidates.
     """
     if not candidates:
-        raise ValueError("there are no candidates to search")
+        raise ValueError("there are no candidates: give at least one point of a grid")
     latent, drawn = _untransformed(model, task, images)
     warped = torch.stack(
         [warp(drawn, _matrices(task.transform, _code_at(task, point, drawn))) for point in candidates], 1
@@ -114,21 +114,21 @@ def made_transform(model: DrawingModel, task: Task, images: Tensor, candidates: 
 
 @torch.no_grad()
 def equivariance_error(decoder: ComposedCapsules, latent: Tensor, code: Tensor, identity: Tensor) -> float:
-    r"""How far a decoder is from drawing the same object, moved by its own matrix: 0 where it is equivariant.
+    r"""How much a decoder's drawing differs from its untransformed drawing moved by its own matrix.
 
-    Its drawing at `code` is compared with its drawing at `identity` moved by :math:`A(t) A(0)^{-1}`, whatever A it
-    has. What is left is the interpolation, of the addresses' kernel on one side and of the warp on the other.
+    The drawing at `code` is compared with the drawing at `identity` moved by :math:`A(t) A(0)^{-1}`, with the decoder's
+    own A. An equivariant decoder has an error near 0; the rest is interpolation, by the addresses' kernel and the warp.
 
     Parameters
     ----------
-    decoder : the parts must stay on the map
+    decoder : its parts must stay on the map
     latent : (B, z)
     code : (B, code_length)
-    identity : (B, code_length), the code of the transform that does nothing
+    identity : (B, code_length), the code of the identity
 
     Returns
     -------
-    The mean squared difference over the variance of the moved drawing.
+    The mean squared difference ÷ the variance of the moved drawing.
     """
     own = decoder.act(code) @ inverse(decoder.act(identity))
     moved = warp(decoder(latent, identity), own)
@@ -137,13 +137,13 @@ def equivariance_error(decoder: ComposedCapsules, latent: Tensor, code: Tensor, 
 
 @torch.no_grad()
 def generator_error(learned: Tensor, true: Tensor) -> list[float]:
-    r"""The distance of each learned generator to the true one, relative: :math:`\|G - G^*\| / \|G^*\|`.
+    r"""The relative error of each learned generator: :math:`\|G - G^*\| / \|G^*\|`.
 
-    Entries are compared as they stand, for nothing about them is free. Parts may be put in another frame, p = P p', but
-    then A(t)p = exp(tG) P p' is no exponential any more unless P = 1: at t = 0 the address is p itself, in the image's
-    frame, and t comes in the transform's own unit. (A `composed.LearnedMap` has that freedom: only A(t)A(0)⁻¹ means
-    something there.) One thing cannot be told apart: where t takes separate values only, generators whose
-    exponentials agree on these, a whole number of turns apart.
+    The entries can be compared directly, because a generator is unique. Suppose that parts were in another frame,
+    p = P p'. Then A(t)p = exp(tG) P p' is an exponential only if P = 1: at t = 0 the address is p itself, in the
+    image's frame, and t has the transform's own unit. (A `composed.LearnedMap` is not unique: only A(t)A(0)⁻¹ has a
+    meaning there.) There is one exception: if t takes only separate values, generators that differ by a whole number of
+    turns have the same exponentials at these values.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def generator_error(learned: Tensor, true: Tensor) -> list[float]:
     Raises
     ------
     ValueError
-        Shapes that differ.
+        The shapes differ.
     """
     if learned.shape != true.shape or learned.dim() != 3:
         raise ValueError(f"generators must both have shape (K, 3, 3); got {tuple(learned.shape)}, {tuple(true.shape)}")
@@ -165,12 +165,12 @@ def generator_error(learned: Tensor, true: Tensor) -> list[float]:
 
 @torch.no_grad()
 def commutator_error(learned: Tensor, true: Tensor) -> float:
-    r"""Whether two learned transforms get in each other's way as the true ones do.
+    r"""The relative error of the commutator of two learned generators.
 
     .. math:: \| [G_1, G_2] - [G_1^*, G_2^*] \| / \| [G_1^*, G_2^*] \|, \qquad [A, B] = AB - BA
 
-    To turn by a little, shift by a little and undo both, in that order, leaves a displacement, which to second order is
-    their commutator.
+    The commutator measures how much the order matters: a small rotation, a small shift, and then their inverses in the
+    same order leave a displacement, which is the commutator to second order.
 
     Parameters
     ----------
@@ -178,30 +178,30 @@ def commutator_error(learned: Tensor, true: Tensor) -> float:
 
     Returns
     -------
-    0 for the true ones, 1 for any two that commute
+    0 for the true generators, 1 for any two that commute
 
     Raises
     ------
     ValueError
-        Shapes that differ or are not of two generators, or true ones that commute, which leaves no scale.
+        The shapes are not (2, 3, 3), or the true generators commute, so that no relative error exists.
     """
     if learned.shape != (2, 3, 3) or true.shape != (2, 3, 3):
         raise ValueError(
-            f"a commutator is that of two generators, (2, 3, 3); got {tuple(learned.shape)}, {tuple(true.shape)}"
+            f"a commutator needs two generators, (2, 3, 3); got {tuple(learned.shape)}, {tuple(true.shape)}"
         )
     found, expected = (one @ other - other @ one for one, other in (learned, true))
     if not expected.any():
-        raise ValueError("the true generators commute: there is nothing that an error could be relative to")
+        raise ValueError("the true generators commute, so no relative error exists: choose two that do not commute")
     return ((found - expected).norm() / expected.norm()).item()
 
 
 @torch.no_grad()
 def full_turn_drift(generator: Tensor) -> float:
-    r"""Where a learned generator of rotations ends after a full turn, in degrees of arc from where it began.
+    r"""How far from its start a point is after a full turn by a learned generator of rotations, in degrees of arc.
 
-    The root mean square over the unit circle of :math:`|e^{2\pi G} p - p|`, an arc of that many radians for small ones.
-    It is 0 for the generator of rotations, and for that of any turning about any point, forwards or backwards, a whole
-    number of times: look at `generator_error`, too.
+    The root mean square over the unit circle of :math:`|e^{2\pi G} p - p|`; small distances equal an arc in radians. It
+    is 0 for the generator of rotations, but also for rotation about any point, in either direction, by any whole number
+    of turns. So look at `generator_error`, too.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def full_turn_drift(generator: Tensor) -> float:
     """
     turned = exponential(torch.full((1, 1), 2 * math.pi, device=generator.device), generator[None], (1,))[0]
     away = turned - torch.eye(3, device=generator.device)
-    # Of |L p + b|² the mean over the circle is ‖L‖²/2 + |b|².
+    # The mean of |L p + b|² over the circle is ‖L‖²/2 + |b|².
     mean = away[:2, :2].square().sum() / 2 + away[:2, 2].square().sum()
     return math.degrees(mean.sqrt().item())
 
@@ -218,27 +218,27 @@ def full_turn_drift(generator: Tensor) -> float:
 def address_equivariance_error(
     paint: Callable[[Tensor], Tensor], addresses: Tensor, activations: Tensor, size: int, cells: float
 ) -> float:
-    """How far painting moved capsules is from moving the painted picture: 0 where the decoder is equivariant.
+    """The difference between painting moved capsules and moving the painted picture; 0 if the decoder is equivariant.
 
     Parameters
     ----------
     paint : maps (B, C, S, S) → images (B, 1, 4S, 4S)
     addresses, activations, size : as in `route_by_address`; the capsules must stay on the map
-    cells : how far the addresses are moved, along both axes, in cells; 4 · `cells` must be a whole number of pixels
+    cells : how far the addresses move along both axes, in cells; 4 · `cells` must be a whole number of pixels
 
     Returns
     -------
-    The mean squared difference over the variance of the moved picture, away from the border.
+    The mean squared difference ÷ the variance of the moved picture, away from the border.
 
     Raises
     ------
     ValueError
-        A move that is not a whole number of pixels, or so long that nothing is left to compare.
+        The move is not a whole number of pixels, or so long that nothing is left to compare.
     """
     pixels = round(4 * cells)
     if pixels != 4 * cells:
-        raise ValueError(f"the move must be a whole number of pixels, a quarter of a cell each; got {cells} cells")
-    border = abs(pixels) + 4  # what came in over the border, and what the painter's padding reaches
+        raise ValueError(f"the move must be a whole number of pixels (quarters of a cell); got {cells} cells")
+    border = abs(pixels) + 4  # pixels that came in over the border, or that the painter's padding changes
     if 4 * size - 2 * border < 1:
         raise ValueError(f"a move of {cells} cells leaves nothing of a map of {size} cells to compare")
     inner = slice(border, 4 * size - border)

@@ -1,11 +1,11 @@
-"""An independent judge of drawings: a small network that has seen every digit under every value of the transform.
+"""A classifier that judges drawings: a small network trained on every digit under every value of the transform.
 
-A squared error says how far a drawing is from its target, and not whether the '4' is still a '4'.
+A squared error says how far a drawing is from its target, but not whether a '4' is still a '4'.
 
 References
 ----------
 Simard, Steinkraus, Platt (2003), "Best practices for convolutional neural networks applied to visual document
-analysis": small convolutional networks with strided convolutions for digits. Sizes are ours.
+analysis": small convolutional networks with strided convolutions for digits. The sizes are ours.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ HALF_TURN = (6, 9)  # the same shape, half a turn apart
 
 
 def classes_of(task: Task) -> tuple[int, ...]:
-    """The class that each of the ten digits is to be recognised as: its own, but for a 9 where digits turn far.
+    """The class of each of the ten digits: its own, except that a 9 is in the 6's class if digits turn far.
 
-    Where the angles of a task's grid span half a turn, a 6 at one end is a 9 at the other. The picture does not say
-    which of them was turned, so that no judge could; the two are one class, the 6's.
+    If the angles of a task's grid span half a turn, a 6 at one end looks like a 9 at the other. No classifier can tell
+    which digit was turned, so the two are one class.
     """
     values = task.grid_values()
     linear = task.transform.matrix(task.transform.parameters(task.code(values)))[:, :2, :2]
-    # The angle of the rotation that is nearest to a matrix [[a, b], [c, d]].
+    # The angle of the rotation nearest to a matrix [[a, b], [c, d]].
     turned = torch.atan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1])
     one, other = HALF_TURN
     classes = list(range(DIGITS))
@@ -49,11 +49,11 @@ class Recogniser(nn.Module):
 
     Parameters
     ----------
-    side : of the images, in pixels
+    side : side of the images, in pixels
     classes : the class of each of the ten digits, see `classes_of`
     maps : feature maps of the two convolutions (kernels 5 and 3, stride 2)
-    hidden : width of the dense layer
-    seed : of the weights; the global generator is left alone
+    hidden : width of the first dense layer
+    seed : seed of the weights; the global generator is not changed
 
     Attributes
     ----------
@@ -67,10 +67,10 @@ class Recogniser(nn.Module):
     ) -> None:
         super().__init__()
         if len(classes) != DIGITS:
-            raise ValueError(f"classes needs the class of each of the ten digits; got {len(classes)}")
+            raise ValueError(f"classes must have one class for each of the ten digits; got {len(classes)}")
         self.side = side
         self.register_buffer("classes", torch.tensor(classes))
-        quarter = -(-side // 4)  # of the side, rounded up: of the maps before the dense layers
+        quarter = -(-side // 4)  # side of the maps before the dense layers: side / 4, rounded up
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.layers = nn.Sequential(
@@ -88,40 +88,40 @@ class Recogniser(nn.Module):
         check_images(images)
         if images.shape[2:] != (self.side, self.side):
             raise ValueError(
-                f"this recogniser was trained on images of {self.side}×{self.side} pixels, those of its task; "
+                f"this recogniser needs images of {self.side}×{self.side} pixels, those of its task; "
                 f"got {tuple(images.shape)}"
             )
         return self.layers(images)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The cross-entropy of the transformed images' classes, to minimise and to record."""
+        """The cross-entropy of the transformed images' classes, twice: to minimise, and to record."""
         loss = F.cross_entropy(self(batch.target), self.classes[batch.labels])
         return loss, loss.detach()
 
     @torch.no_grad()
     def recognises(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Whether it sees in each image (B, 1, side, side) the digit that its label (B,) names: (B,) bool."""
+        """Whether each image (B, 1, side, side) is recognised as the digit of its label (B,): (B,) bool."""
         return self(images).argmax(1) == self.classes[labels]  # over the classes
 
 
 def train_recogniser(
     task: Task, digits: Digits, steps: int = 1000, seed: int = 0, batch: int = 64, progress: bool = True
 ) -> Recogniser:
-    """Train a recogniser on digits of every class, transformed by every value that a task's grid reaches.
+    """Train a recogniser on all ten digits, over the whole range of a task's grid.
 
-    It sees what the task keeps from the models that are to be judged, and nothing that they draw.
+    It sees transforms that the task hides from the models under test. It never sees the models' drawings.
 
     Parameters
     ----------
-    task : whose transform, and whose grid; what its digits see in training is passed over
-    digits : training digits, all ten of them
+    task : gives the transform and the grid; its training ranges are ignored
+    digits : training digits, with images of all ten
     steps, batch, progress : as in `training.fit`
-    seed : of the weights and of the batches
+    seed : seed of the weights and of the batches
 
     Raises
     ------
     ValueError
-        A digit of which there is no image.
+        A digit has no image.
     """
     missing = sorted(set(range(DIGITS)) - set(digits.labels.tolist()))
     if missing:
@@ -135,27 +135,27 @@ def train_recogniser(
 
 @torch.no_grad()
 def recognised(model: nn.Module, recogniser: Recogniser, task: Task, digits: Digits, batch: int = 500) -> Curve:
-    """Per digit, the share of what a model draws in which a recogniser sees that digit, at each point of the grid.
+    """Per digit, the share of a model's drawings that the recogniser names correctly, at each point of the grid.
 
     Parameters
     ----------
-    model : with ``encode(images)`` and ``decode(latent, code)``
-    recogniser : of the same task, see `train_recogniser`; `recognisable` says how good it is
-    task : sets the grid
+    model : a model with ``encode(images)`` and ``decode(latent, code)``
+    recogniser : trained for the same task, see `train_recogniser`; `recognisable` says how good it is
+    task : gives the transform and the grid
     digits : test digits, on the model's device
     batch : images drawn at once
 
     Raises
     ------
     ValueError
-        No digits, or drawings of another size than the recogniser was trained on.
+        No digits, or drawings whose size is not the recogniser's.
     """
     return _seen(recogniser, task, digits, batch, lambda images, values: model(images, task.code(values)))
 
 
 @torch.no_grad()
 def recognisable(recogniser: Recogniser, task: Task, digits: Digits, batch: int = 500) -> Curve:
-    """The same for the true transformed digits: a perfect model's share, as far as the recogniser can tell.
+    """The same share for the true transformed digits: the recogniser's result for a perfect model.
 
     Takes the arguments of `recognised`, and raises what it raises.
     """
@@ -165,7 +165,7 @@ def recognisable(recogniser: Recogniser, task: Task, digits: Digits, batch: int 
 def _seen(
     recogniser: Recogniser, task: Task, digits: Digits, batch: int, shown: Callable[[Tensor, Tensor], Tensor]
 ) -> Curve:
-    """The share of the images ``shown(images, values)`` that are recognised."""
+    """Per digit, the share of the images ``shown(images, values)`` that are recognised."""
 
     def right(rows: slice, values: Tensor) -> Tensor:
         return recogniser.recognises(shown(digits.images[rows], values), digits.labels[rows])

@@ -1,4 +1,4 @@
-"""Encoders and decoders: parts, the article's, ours, and what they are held against."""
+"""Encoders and decoders: their parts, the article's models, ours, and the baselines for comparison."""
 
 from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses, reach
 from gencaps_lib.models.adversarial import AdversarialAutoencoder, Critic

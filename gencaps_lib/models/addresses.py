@@ -1,9 +1,9 @@
-"""Learned addresses: cells own trained addresses, and a capsule finds the cells whose address is like its own.
+"""Learned addresses: each cell has a trained address, and a capsule writes to cells with addresses like its own.
 
 References
 ----------
 Potapov (2018), "SingularityNET's AI Team Experiments With Generative Capsule Networks": content-based addressing of all
-cells, and that addresses need a preliminary training. The one below is ours.
+cells, whose addresses need a preliminary training. The preliminary training below is ours.
 Graves, Wayne, Danihelka (2014), "Neural Turing Machines": addressing by content, a softmax over the cells.
 """
 
@@ -16,21 +16,21 @@ from gencaps_lib.models.parts import Decoder, Painter, bias_of
 
 
 class LearnedAddresses(Decoder):
-    r"""Capsules that write on the cells of all maps by content: nothing says where a cell lies but its learned address.
+    r"""Capsules that write to the cells of all maps by content: only its learned address says where a cell is.
 
-    Capsule n asks with an address :math:`q_n \ge 0` and writes :math:`a_n \ge 0`; cell j owns the address :math:`k_j`:
+    Capsule n has the address :math:`q_n \ge 0` and writes :math:`a_n \ge 0`; cell j has the address :math:`k_j`:
 
     .. math::
         w_{nj} = \frac{\exp(q_n \cdot k_j)}{\sum_i \exp(q_n \cdot k_i)}, \qquad
         M_j = \Bigl[ \sum_n a_n w_{nj} \Bigr]_+
 
-    Equation :eq:`eq-content`. The sum under the fraction runs over *all cells of all maps*, so that an address
-    chooses a map, too.
+    Equation :eq:`eq-content`. The sum in the denominator runs over *all cells of all maps*, so an address also chooses
+    a map.
 
     Parameters
     ----------
     z, code_length, side, maps, hidden, nonlinearity : as in `ContinuousCapsules`
-    channels : feature maps, C
+    channels : number of feature maps C
     capsules : number of capsules N
     length : length of an address
 
@@ -65,7 +65,7 @@ class LearnedAddresses(Decoder):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the cells' addresses from a normal distribution, and let every capsule start active."""
         nn.init.normal_(self.cells, generator=generator)
-        # With the reference's zero half of the ReLUs are off, and what is off for every digit learns nothing.
+        # With the reference's zero bias, half of the ReLUs are off; a unit that is off for every digit learns nothing.
         nn.init.ones_(bias_of(self.activation[0]))
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,25 +83,25 @@ class LearnedAddresses(Decoder):
 class PretrainedAddresses(LearnedAddresses):
     r"""Learned addresses after a preliminary training of the addresses alone.
 
-    A capsule's address is not computed freely here, but from three coordinates, which the network computes: row, column
-    and map, each running from -1 to 1 over the cells. A dense layer and a ReLU, the pointer, turn them into an address
-    q(u). The preliminary training, with no digit in it, fits the pointer and the cells' addresses to each other. For
-    places u drawn evenly all over the maps, cell j at :math:`c_j` shall get the linear kernel's weight:
+    Here the network computes three coordinates for each capsule: row, column and map, each from -1 to 1 over the cells.
+    A dense layer and a ReLU, the pointer, turn them into an address q(u). The preliminary training uses no digits. It
+    fits the pointer and the cells' addresses to each other: for places u drawn uniformly from all maps, cell j at
+    :math:`c_j` should get the weight of the linear kernel:
 
     .. math::
         L = -\frac{1}{U} \sum_u \sum_j \kappa(u - c_j) \log w_j(q(u)), \qquad
         \kappa(d) = \prod_{i=1}^{3} [1 - |d_i|]_+
 
-    Equation :eq:`eq-address-loss`. Pointer and cells are then held fixed, and the rest of the network is trained.
-    What is given is that cells lie on a lattice, and no more: the addresses are found by gradient descent.
+    Equation :eq:`eq-address-loss`. Then pointer and cells are fixed, and the rest of the network is trained. The model
+    is told only that the cells form a lattice; gradient descent finds the addresses.
 
     Takes the arguments of `LearnedAddresses`, and
 
     Parameters
     ----------
-    steps : of the preliminary training; ``fit`` makes them before its own
-    batch : coordinates drawn in each of them
-    lr : peak of their learning rate
+    steps : steps of the preliminary training; ``fit`` makes them before its own
+    batch : number of places drawn in each of these steps
+    lr : peak of the learning rate in these steps
     """
 
     prepared: Tensor
@@ -120,18 +120,18 @@ class PretrainedAddresses(LearnedAddresses):
         return nn.Sequential(*coordinates, nn.Linear(3, length), nn.ReLU())
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw what the preliminary training starts from, and let the capsules start active and all over the maps."""
+        """Draw initial values for the preliminary training; capsules start active, with places all over the maps."""
         super().reset_parameters(generator)
         layer = self.address[-2]
         assert isinstance(layer, nn.Linear)
         nn.init.normal_(self.cells, std=0.1, generator=generator)
         nn.init.normal_(layer.weight, std=0.5, generator=generator)
-        nn.init.constant_(layer.bias, 2.0)  # off the ReLU's flat side
+        nn.init.constant_(layer.bias, 2.0)  # where the ReLU has a slope
         nn.init.uniform_(bias_of(self.address[0]), -1, 1, generator=generator)
 
     @property
     def pointer(self) -> nn.Sequential:
-        """What turns coordinates (…, 3) into addresses (…, length)."""
+        """The layers that turn coordinates (…, 3) into addresses (…, length)."""
         return self.address[-2:]
 
     def lattice(self) -> Tensor:
@@ -141,7 +141,7 @@ class PretrainedAddresses(LearnedAddresses):
         return torch.stack([row, column, channel], -1).flatten(0, 2).to(self.cells.dtype)
 
     def address_loss(self, places: Tensor) -> Tensor:
-        """What the preliminary training makes small, for places (n, 3) in index space: see the class."""
+        """The loss of the preliminary training at places (n, 3) in index space, see the class."""
         lattice = self.lattice()
         wanted = (1 - (places[:, None] - lattice).abs()).relu().prod(2)  # (n,C·S·S)
         scale = lattice.amax(0).clamp(min=1)  # the last row, column and map
@@ -150,20 +150,22 @@ class PretrainedAddresses(LearnedAddresses):
 
     @torch.enable_grad()
     def prepare(self, generator: torch.Generator | None = None) -> None:
-        """Train the addresses, once; a second call does nothing."""
+        """Make the preliminary training; a second call does nothing."""
         if self.prepared:
             return
         last = self.lattice().amax(0)
         trained = [self.cells, *self.pointer.parameters()]
         for parameter in trained:
             parameter.requires_grad_()
-        adapt = torch.optim.Adam(trained, self.lr)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(adapt, self.lr, total_steps=self.steps + 1, cycle_momentum=False)
+        optimiser = torch.optim.Adam(trained, self.lr)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, self.lr, total_steps=self.steps + 1, cycle_momentum=False
+        )
         for _ in range(self.steps):
             places = torch.rand(self.batch, 3, generator=generator, device=last.device) * last
-            adapt.zero_grad(set_to_none=True)
+            optimiser.zero_grad(set_to_none=True)
             self.address_loss(places).backward()
-            adapt.step()
+            optimiser.step()
             schedule.step()
         for parameter in trained:
             parameter.requires_grad_(False)
@@ -173,32 +175,32 @@ class PretrainedAddresses(LearnedAddresses):
 
 @torch.enable_grad()
 def reach(cells: Tensor, most: float, steps: int = 300, lr: float = 0.1) -> Tensor:
-    r"""The largest weight that any address a capsule can have puts on each cell.
+    r"""The largest weight that a capsule can put on each cell, over all addresses that it can have.
 
     :math:`\max_q w_j(q)` over addresses q with entries between 0 and `most`. The logarithm of the weight is concave
-    in q, so ascending its gradient finds the largest.
+    in q, so gradient ascent finds the maximum.
 
     Parameters
     ----------
     cells : (J, length), the cells' addresses
-    most : bound of an address' entries
-    steps, lr : of the ascent; `lr` is relative to `most`
+    most : upper bound of an address's entries
+    steps, lr : steps and learning rate of the ascent; `lr` is relative to `most`
 
     Returns
     -------
-    (J,), from 1/J or less (no address singles the cell out) to 1
+    (J,), from 1/J or less (no address selects the cell) to 1
     """
     cells = cells.detach()
     address = torch.full_like(cells, most / 2).requires_grad_()
-    adapt = torch.optim.Adam([address], lr * most)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adapt, steps)
+    optimiser = torch.optim.Adam([address], lr * most)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     best = torch.zeros(len(cells), device=cells.device)
     for _ in range(steps):
         weights = (address @ cells.T).log_softmax(1).diagonal()
         best = torch.maximum(best, weights.detach().exp())
-        adapt.zero_grad(set_to_none=True)
+        optimiser.zero_grad(set_to_none=True)
         (-weights.sum()).backward()
-        adapt.step()
+        optimiser.step()
         schedule.step()
         with torch.no_grad():
             address.clamp_(0, most)

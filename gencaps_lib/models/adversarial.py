@@ -1,4 +1,4 @@
-"""The adversarial autoencoder: a critic pushes its codes to fill a cube evenly.
+"""The adversarial autoencoder: a critic makes its latent codes fill a cube evenly.
 
 References
 ----------
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Critic(nn.Module):
-    """A Wasserstein critic: it tells latent codes from samples of the prior, uniform on [-1, 1]^z.
+    """A Wasserstein critic: it separates latent codes from samples of the prior, which is uniform on [-1, 1]^z.
 
-    Its loss is that of Arjovsky et al. (2017) with the gradient penalty of Gulrajani et al. (2017), which is taken at
-    points between a code and a sample, each pair with a mixing weight of its own.
+    The loss is that of Arjovsky et al. (2017), with the gradient penalty of Gulrajani et al. (2017) at random points
+    between a code and a sample; each pair has its own mixing weight.
 
     Parameters
     ----------
-    z : length of the codes
-    hidden : width of its two dense layers
+    z : length of the latent codes
+    hidden : width of the two dense layers
     steps : steps of the critic before each step of the model
     penalty : weight of the gradient penalty
     """
@@ -46,13 +46,13 @@ class Critic(nn.Module):
         )
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Scores (B,) of codes (B, z); high where the critic takes them for samples of the prior."""
+        """Scores (B,) of codes (B, z); a high score means "a sample of the prior"."""
         return self.score(latent)[:, 0]
 
     def loss(self, latent: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The critic's loss on codes (B, z), which carry no gradient to the encoder."""
+        """The critic's loss on codes (B, z); no gradient flows to the encoder."""
         prior = torch.rand(latent.shape, generator=generator, device=latent.device) * 2 - 1
-        mix = torch.rand(len(latent), 1, generator=generator, device=latent.device)  # one for each pair
+        mix = torch.rand(len(latent), 1, generator=generator, device=latent.device)  # one weight for each pair
         between = torch.lerp(prior, latent.detach(), mix).requires_grad_()
         (slope,) = torch.autograd.grad(self(between).sum(), between, create_graph=True)
         steepness = (slope.norm(dim=1) - 1).square().mean()
@@ -60,9 +60,9 @@ class Critic(nn.Module):
 
 
 class AdversarialAutoencoder(Autoencoder):
-    """An autoencoder whose codes are pushed, by a critic, to fill [-1, 1]^z evenly.
+    """An autoencoder with a critic, which makes the latent codes fill [-1, 1]^z evenly.
 
-    Takes the arguments of `Autoencoder`, and `critic`, the sizes of its `Critic`. Makhzani et al. (2015): the idea.
+    Takes the arguments of `Autoencoder`, and `critic`, the sizes of its `Critic`. Idea: Makhzani et al. (2015).
     """
 
     def __init__(self, encoder: nn.Module, decoder: Decoder, z: int, code_length: int, **critic) -> None:
@@ -70,7 +70,7 @@ class AdversarialAutoencoder(Autoencoder):
         self.rival = Critic(z, **critic)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The squared error plus the critic's verdict, to minimise; the squared error alone, to record."""
+        """To minimise, the squared error − the critic's mean score; to record, the squared error."""
         latent = self.encode_for(batch.images, batch.code)
         error = (self.decode(latent, batch.code) - batch.target).square().mean()
         return error - self.rival(latent).mean(), error.detach()

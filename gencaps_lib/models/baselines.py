@@ -1,16 +1,16 @@
-"""What one would reach for before capsules: decoders that are given the transform, or told it, in well-known ways.
+"""Baselines without capsules: decoders that get the transform in well-known ways.
 
-Two are given the transform's true matrix, as `composed.KnownMatrix` is, and so are equivariant by construction: one
-moves the picture that it has drawn, the other the places that it is asked about. The third is told the code, as
-the article's models are.
+Two get the transform's true matrix, as `composed.KnownMatrix` computes it, and so are equivariant by construction. One
+moves the picture that it has drawn, the other moves the coordinates of the pixels. The third gets the code, as the
+article's models do.
 
 References
 ----------
-Jaderberg, Simonyan, Zisserman, Kavukcuoglu (2015), "Spatial Transformer Networks": sampling an image at moved places,
-as a differentiable layer.
+Jaderberg, Simonyan, Zisserman, Kavukcuoglu (2015), "Spatial Transformer Networks": a differentiable layer that
+samples an image at moved places.
 Bepler, Zhong, Kelley, Brignole, Berger (2019), "Explicitly disentangling image content from translation and rotation
 with spatial-VAE": a decoder as a function of moved coordinates and of the latent code.
-Watters, Matthey, Burgess, Lerchner (2019), "Spatial Broadcast Decoder": the latent code repeated over a grid, beside
+Watters, Matthey, Burgess, Lerchner (2019), "Spatial Broadcast Decoder": the latent code repeated over a grid, with
 each cell's coordinates.
 """
 
@@ -26,14 +26,14 @@ from gencaps_lib.transforms import SIDE, Transform, cells, inverse, move, warp
 
 
 class WarpedDecoder(ConvDecoder):
-    """The autoencoder's decoder draws from z alone, untransformed, and the true transform moves what it drew.
+    """The autoencoder's decoder draws the untransformed image from z alone, and the true transform moves this image.
 
-    What comes in from outside is background, as in the targets, and the interpolation is bilinear, as theirs is.
+    Pixels from outside are background and interpolation is bilinear, as in the targets.
 
     Parameters
     ----------
     z : length of the latent code
-    transform : of the task: how to read its code, its matrix, and the image's side
+    transform : the task's transform, for reading its code, its matrix, and the image's side
     channels, maps, hidden : as in `ConvDecoder`
     """
 
@@ -48,19 +48,19 @@ class WarpedDecoder(ConvDecoder):
 
 
 class CoordinateDecoder(Decoder):
-    r"""A small network that is asked about each pixel by itself, at the place in the object that is moved there.
+    r"""A small network computes each pixel separately, from the place in the object that the transform moves there.
 
     .. math:: I(p) = f \bigl( W(z) \, A(t)^{-1} p + b(z) \bigr)
 
-    W and b come from dense layers. In spatial-VAE only b depends on z; here every image has weights of its own for
-    the coordinates, so that a small f will do, for which there are as many rows as pixels in a batch.
+    W and b come from dense layers. In spatial-VAE only b depends on z. Here W does, too, so a small f is enough;
+    f runs once for each pixel of a batch.
 
     Parameters
     ----------
     z : length of the latent code
-    transform : of the task: how to read its code, its matrix, and the image's side
+    transform : the task's transform, for reading its code, its matrix, and the image's side
     hidden : width of the two dense layers
-    width : of f, two layers; numbers that W·p + b has
+    width : width of f, which has two layers; length of W·p + b
     """
 
     stride = 1
@@ -83,28 +83,28 @@ class CoordinateDecoder(Decoder):
         self.register_buffer("pixels", cells(self.size), persistent=False)  # (side²,2)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Let the first layer's slopes and thresholds start all over the picture, not at nothing."""
+        """Draw the first layer's biases from [-3, 3], so that units start all over the picture."""
         nn.init.uniform_(bias_of(self.first[0]), -3, 3, generator=generator)
 
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
-        """W·p + b, a row for each pixel (B, side², width); other decoders have a map for each number."""
+        """W·p + b, one row for each pixel: (B, side², width). In other decoders the maps are (B, C, S, S)."""
         places = move(inverse(self.act(code)), self.pixels.expand(len(code), -1, -1))  # (B,side²,2)
         slopes, thresholds = self.first(self.dense(latent)).split([2, 1], 1)  # (B,2,width), (B,1,width)
         return torch.baddbmm(thresholds, places, slopes)
 
 
 class SpatialBroadcast(Decoder):
-    """What [z, code] gives is the same in every cell, beside the cell's row and column; convolutions make maps of it.
+    """Dense layers compute numbers from [z, code]; every cell gets these and its row and column; convolutions follow.
 
-    In the paper z itself is repeated, over a grid as fine as the image. Here dense layers mix it with the code first,
-    and the grid is coarse: the painter of the article's models brings it to the image's size.
+    In the paper z itself is repeated, on a grid as fine as the image. Here dense layers first mix z with the code, and
+    the grid is coarse: the painter of the article's models brings the maps to the image's size.
 
     Parameters
     ----------
     z, code_length : lengths of the latent code and of the transform's code
     side : side of the image, a multiple of 4
-    channels : numbers that are repeated, and feature maps of each convolution (kernel 3)
-    maps : between the painter's two layers
+    channels : how many numbers are repeated, and feature maps of each convolution (kernel 3)
+    maps : feature maps between the painter's two layers
     hidden : width of the two dense layers
     layers : number of convolutions
     """
@@ -138,10 +138,10 @@ class SpatialBroadcast(Decoder):
         self.register_buffer("coordinates", coordinates.contiguous(), persistent=False)  # (2,S,S)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """A dark but not yet black ground: all cells share their weights, and would darken the digit with it."""
+        """Start with a dark background: all cells share weights, so learning it would darken the digit, too."""
         nn.init.constant_(bias_of(self.paint[2]), -1)
 
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
-        said = self.dense(torch.cat([latent, code], 1))[..., None, None].expand(-1, -1, self.size, self.size)
+        repeated = self.dense(torch.cat([latent, code], 1))[..., None, None].expand(-1, -1, self.size, self.size)
         coordinates = self.coordinates.expand(len(latent), -1, -1, -1)
-        return self.convolutions(torch.cat([said, coordinates], 1))  # (B,C,S,S)
+        return self.convolutions(torch.cat([repeated, coordinates], 1))  # (B,C,S,S)

@@ -1,14 +1,14 @@
-"""Capsules that recognise, for contrast: the network with routing by agreement, and a plain one beside it.
+"""Capsules that recognise, for comparison: the network with routing by agreement, and a plain network.
 
-Both see the *transformed* image and say which digit it is. They have the same two convolutions, and behind those
-equally many weights: matrices by which primary capsules vote for digit capsules, or a dense layer.
+Both see the *transformed* image and say which digit it is. They have the same two convolutions. After these, they have
+equal numbers of weights: matrices for the votes of primary capsules for digit capsules, or a dense layer.
 
 References
 ----------
 Sabour, Frosst, Hinton (2017), "Dynamic Routing Between Capsules": squash (equation 1), votes and routing (equations 2
 and 3, procedure 1), margin loss (equation 4), the network and its decoder (figures 1 and 2).
-Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the weights at
-the start.
+Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the
+initial weights.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gencaps_lib.tasks import Batch
 
 CLASSES = 10
-RECONSTRUCTION_WEIGHT = 0.0005  # of the sum of squared errors over pixels in [0, 1]
+RECONSTRUCTION_WEIGHT = 0.0005  # weight of the sum of squared errors over pixels in [0, 1]
 
 
 def squash(vectors: Tensor) -> Tensor:
@@ -36,11 +36,11 @@ def squash(vectors: Tensor) -> Tensor:
 
     .. math:: \mathrm{squash}(s) = \frac{|s|^2}{1 + |s|^2} \, \frac{s}{|s|} = \frac{|s|}{1 + |s|^2} \, s
 
-    Equation :eq:`eq-squash`, equation 1 of Sabour et al. (2017). The second form needs no division by the length, so
-    that zero stays zero, and has a gradient there. Entries may be as large as their type can hold.
+    Equation :eq:`eq-squash`, equation 1 of Sabour et al. (2017). The second form does not divide by the length, so zero
+    stays zero and has a gradient. Entries may have any finite value of their dtype.
     """
-    # With t = s/g it is |t| / (1/g² + |t|²) · t. Large vectors are scaled down by their largest entry g, a constant to
-    # gradients: the square of their length could overflow.
+    # Large vectors are divided by their largest entry g, because the square of their length could overflow. With t =
+    # s/g the result is |t| / (1/g² + |t|²) · t. Gradients treat g as a constant.
     scale = vectors.detach().abs().amax(-1, keepdim=True).clamp(min=1)
     small = vectors / scale
     length = torch.linalg.vector_norm(small, dim=-1, keepdim=True)
@@ -48,9 +48,9 @@ def squash(vectors: Tensor) -> Tensor:
 
 
 def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tensor]:
-    r"""Dynamic routing: each child spreads itself over the parents, more and more to those that agree with its vote.
+    r"""Dynamic routing: each child is shared among the parents; parents that agree with its vote get a growing share.
 
-    From logits :math:`b_{nj} = 0`, repeatedly:
+    The logits start at :math:`b_{nj} = 0`. Each iteration computes:
 
     .. math::
         c_{nj} = \frac{\exp b_{nj}}{\sum_{j'} \exp b_{nj'}}, \qquad
@@ -58,13 +58,13 @@ def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tens
         b_{nj} \leftarrow b_{nj} + \hat u_{nj} \cdot v_j
 
     Equations :eq:`eq-votes` and :eq:`eq-agreement`, procedure 1 of Sabour et al. (2017). Gradients treat the
-    couplings as given: they flow through the last sum and its squash. That is our choice, and halves the cost; the
-    paper does not say.
+    couplings as constants: they flow only through the last sum and its squash. This is our choice, which halves the
+    cost; the paper does not say.
 
     Parameters
     ----------
     votes : (B, N, J, D), child n's vote :math:`\hat u_{nj}` for the pose of parent j
-    iterations : how often the parents are computed; 1 is a plain average, no routing
+    iterations : how often the parents are computed; 1 means a plain average without routing
 
     Returns
     -------
@@ -73,12 +73,12 @@ def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tens
     Raises
     ------
     ValueError
-        Votes of another shape, or no iteration.
+        Votes of another shape, or fewer than one iteration.
     """
     if votes.dim() != 4 or votes.numel() == 0:
         raise ValueError(f"votes must have shape (B, N, J, D), each size at least 1; got {tuple(votes.shape)}")
     if iterations < 1:
-        raise ValueError(f"routing takes at least 1 iteration; got {iterations}")
+        raise ValueError(f"iterations must be at least 1; got {iterations}")
     fixed = votes.detach()
     logits = votes.new_zeros(votes.shape[:3])  # (B,N,J)
     for _ in range(iterations - 1):
@@ -88,7 +88,7 @@ def route_by_agreement(votes: Tensor, iterations: int = 3) -> tuple[Tensor, Tens
 
 
 def _parents(logits: Tensor, votes: Tensor) -> tuple[Tensor, Tensor]:
-    couplings = logits.softmax(2)  # over the PARENTS j: what a child gives to its parents sums to one
+    couplings = logits.softmax(2)  # over the PARENTS j: a child's couplings sum to one
     return squash(torch.einsum("bnj,bnjd->bjd", couplings, votes)), couplings  # (B,J,D), (B,N,J)
 
 
@@ -105,14 +105,14 @@ def margin_loss(
     Parameters
     ----------
     lengths : (B, J), the :math:`|v_j|`
-    labels : (B,), which digit is there: :math:`T_j` is 1 for it and 0 for the others
+    labels : (B,), the digit in each image: :math:`T_j` is 1 for this digit and 0 for the others
     present, absent : the margins :math:`m^+` and :math:`m^-`
-    down : λ, the weight of the digits that are not there
+    down : λ, the weight of the absent digits
 
     Raises
     ------
     ValueError
-        Shapes that do not fit.
+        The shapes do not fit.
     """
     if lengths.dim() != 2 or labels.shape != lengths.shape[:1]:
         raise ValueError(
@@ -125,14 +125,14 @@ def margin_loss(
 
 
 class _Classifier(nn.Module):
-    """What both have in common: two convolutions, the first a ReLU's, and weights that a seed determines."""
+    """The common part: two convolutions with a ReLU between them, and initial weights that depend on a seed."""
 
     def __init__(self, maps: int, kernel: int, types: int, pose: int, digit_pose: int) -> None:
         super().__init__()
         side = (SIDE - 2 * (kernel - 1) - 1) // 2 + 1  # of the map of primary capsules
         if min(maps, kernel, types, pose, digit_pose, side) < 1:
             raise ValueError(
-                f"sizes must be at least 1, and the kernel small enough for two convolutions of {SIDE}×{SIDE} pixels; "
+                f"sizes must be at least 1, and the kernel must fit two convolutions of {SIDE}×{SIDE} pixels; "
                 f"got maps {maps}, kernel {kernel}, types {types}, pose {pose}, digit_pose {digit_pose}"
             )
         self.primaries = types * side**2  # number of primary capsules N
@@ -143,8 +143,8 @@ class _Classifier(nn.Module):
         )
 
     def _draw_weights(self, seed: int) -> None:
-        """Glorot-uniform weights in float32, the vote matrices' each by its own fans; zero biases."""
-        self.float()  # whatever PyTorch's default type is
+        """Draw Glorot-uniform float32 weights, with the fans of one matrix for votes; set biases to zero."""
+        self.float()  # PyTorch's default dtype may be another
         generator = torch.Generator().manual_seed(operator.index(seed))
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
@@ -156,28 +156,29 @@ class _Classifier(nn.Module):
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
 
     def features(self, images: Tensor) -> Tensor:
-        """The maps (B, types · P, S, S) that the convolutions make of images (B, 1, 28, 28)."""
+        """The convolutions' maps (B, types · P, S, S) for images (B, 1, 28, 28)."""
         check_images(images)
         if images.shape[2:] != (SIDE, SIDE):
-            raise ValueError(f"a classifier sees images of {SIDE}×{SIDE} pixels; got {tuple(images.shape)}")
+            raise ValueError(f"a classifier needs images of {SIDE}×{SIDE} pixels; got {tuple(images.shape)}")
         return self.convolutions(images)
 
 
 class CapsNet(_Classifier):
     """The capsule network of Sabour et al. (2017): images (B, 1, 28, 28) → the lengths of ten digit capsules (B, 10).
 
-    The second convolution gives primary capsules: at each place of its map, one of each type. Each votes for the pose
-    of each digit capsule by a matrix of its own, and the votes are routed by agreement. A small decoder draws the image
-    from the capsule of the digit that is there, which regularises it. By default, sizes are the paper's.
+    The second convolution gives the primary capsules: one of each type at each place of its map. A primary capsule has
+    a matrix for each digit capsule, with which it votes for that capsule's pose; the votes are routed by agreement. A
+    small decoder draws the image from the capsule of the correct digit, as a regulariser. Default sizes are the
+    paper's.
 
     Parameters
     ----------
-    maps, kernel : feature maps of the first convolution, and the side of both kernels; the second has stride 2
-    types, pose : types of primary capsules, and the length of their vectors, P
-    digit_pose : length of a digit capsule's vector, D
-    iterations : of the routing
+    maps, kernel : feature maps of the first convolution, and side of both kernels; the second convolution has stride 2
+    types, pose : number of types of primary capsules, and length P of their vectors
+    digit_pose : length D of a digit capsule's vector
+    iterations : iterations of the routing
     decoder : widths of the decoder's two hidden layers
-    seed : of the weights; the global generator is left alone
+    seed : seed of the weights; the global generator is not changed
 
     Attributes
     ----------
@@ -195,7 +196,7 @@ class CapsNet(_Classifier):
         decoder: tuple[int, int] = (512, 1024),
         seed: int = 0,
     ) -> None:
-        # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
+        # PyTorch's layers draw initial weights from the global generator; `_draw_weights` draws them again.
         with torch.random.fork_rng(devices=[]):
             super().__init__(maps, kernel, types, pose, digit_pose)
             self.weight = nn.Parameter(torch.empty(self.primaries, CLASSES, digit_pose, pose))
@@ -217,7 +218,7 @@ class CapsNet(_Classifier):
         return squash(vectors.movedim(2, -1).flatten(1, 3))  # (B,types·S·S,P)
 
     def digit_capsules(self, images: Tensor) -> Tensor:
-        """The vectors (B, 10, D) of the digit capsules, by :eq:`eq-votes`; a length says whether the digit is there."""
+        """The vectors (B, 10, D) of the digit capsules, by :eq:`eq-votes`; long if the digit is present."""
         votes = torch.einsum("bnp,njdp->bnjd", self.primary_capsules(images), self.weight)  # (B,N,10,D)
         return route_by_agreement(votes, self.iterations)[0]
 
@@ -226,24 +227,24 @@ class CapsNet(_Classifier):
         return torch.linalg.vector_norm(self.digit_capsules(images), dim=2)
 
     def reconstruct(self, capsules: Tensor, labels: Tensor) -> Tensor:
-        """Images (B, 1, 28, 28) in [-1, 1], drawn from the one capsule of (B, 10, D) that each label (B,) names."""
+        """Draw images (B, 1, 28, 28) in [-1, 1], each from the capsule of (B, 10, D) that its label (B,) selects."""
         there = F.one_hot(labels, CLASSES).to(capsules.dtype)
         return self.decoder((capsules * there[..., None]).flatten(1)) * 2 - 1
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The margin loss with 0.0005 × the sum of squared errors of the reconstruction; the margin loss alone."""
+        """To minimise, the margin loss + 0.0005 × the reconstruction's squared errors; to record, the margin loss."""
         capsules = self.digit_capsules(batch.target)
         margin = margin_loss(torch.linalg.vector_norm(capsules, dim=2), batch.labels)
-        # The paper's pixels are in [0, 1], where an error is half, and its square a quarter, of what it is here.
+        # The paper's pixels are in [0, 1]: errors are half as large as here, and their squares a quarter.
         error = (self.reconstruct(capsules, batch.labels) - batch.target).square().sum((1, 2, 3)).mean() / 4
         return margin + RECONSTRUCTION_WEIGHT * error, margin.detach()
 
 
 class PlainClassifier(_Classifier):
-    """The same without capsules: a dense layer, ReLUs, and scores (B, 10) for images (B, 1, 28, 28).
+    """The same network without capsules: a dense layer and ReLUs; images (B, 1, 28, 28) → scores (B, 10).
 
     Takes the sizes of `CapsNet`. The dense layer has 10 · `digit_pose` units, one for each number in the digit
-    capsules, and so the number of its weights equals that of the matrices of votes.
+    capsules. So it has as many weights as the matrices for the votes.
     """
 
     def __init__(
@@ -265,7 +266,7 @@ class PlainClassifier(_Classifier):
         return self.dense(self.features(images))
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The cross-entropy, to minimise and to record."""
+        """The cross-entropy, twice: to minimise, and to record."""
         loss = F.cross_entropy(self(batch.target), batch.labels)
         return loss, loss.detach()
 

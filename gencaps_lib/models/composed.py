@@ -1,12 +1,12 @@
-"""Capsules whose addresses a transform moves by a matrix: poses that compose.
+"""Capsules whose addresses are moved by the transform's matrix: poses that compose.
 
-In the article's decoders the transform's code enters the network, which can only memorise what it does. Here the
-network sees the latent code alone, and says where the object's parts lie and what they draw; the transform moves all
-parts alike. What a matrix does to addresses seen in training, it does to any.
+In the article's decoders the transform's code enters the network, which can only memorise its effect. Here the network
+sees only the latent code and computes where the object's parts are and what they draw. The transform moves all parts by
+the same matrix, which acts in the same way on addresses that were not seen in training.
 
 References
 ----------
-Hinton, Krizhevsky, Wang (2011), "Transforming auto-encoders": capsules whose poses a known transform acts on.
+Hinton, Krizhevsky, Wang (2011), "Transforming auto-encoders": a known transform acts on the poses of capsules.
 Rao, Ruderman (1999), "Learning Lie groups for invariant visual perception": learned generators.
 The decoder is ours.
 """
@@ -29,17 +29,17 @@ class Stamps(nn.Module):
 
     .. math:: I = \tanh \Bigl( b + \sum_c M_c * k_c \Bigr), \qquad k_c(d) = h_c \, e^{-|d|^2 / 2 w_c^2}
 
-    Equation :eq:`eq-stamps`. A stamp is alike in all directions, so that it need not turn with the object.
+    Equation :eq:`eq-stamps`. A stamp is the same in all directions, so it need not turn with the object.
 
     Parameters
     ----------
-    channels : feature maps C
-    reach : of a stamp, in pixels on either side of its centre; beyond, it is cut off
+    channels : number of feature maps C
+    reach : size of a stamp, in pixels on either side of its centre; it is cut off there
 
     Attributes
     ----------
-    log_width, amplitude : (C,), the logarithm of the w, in pixels, and the h
-    bias : (1,), the b
+    log_width, amplitude : (C,), the logarithm of w, in pixels, and h
+    bias : (1,), b
     """
 
     squared_distance: Tensor
@@ -54,7 +54,7 @@ class Stamps(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Widths from 0.6 to 1.4 pixels, faint stamps, and a dark but not yet black ground, which still learns."""
+        """Start with widths from 0.6 to 1.4 pixels, faint stamps, and a dark background, not black: it still learns."""
         with torch.no_grad():
             self.log_width.copy_(torch.linspace(0.6, 1.4, len(self.log_width)).log())
         nn.init.constant_(self.amplitude, 0.25)
@@ -70,7 +70,7 @@ class Stamps(nn.Module):
 
 
 class KnownMatrix(nn.Module):
-    """The group itself: the code (B, code_length) gives the transform's true matrix (B, 3, 3)."""
+    """The true group: from the code (B, code_length) to the transform's true matrix (B, 3, 3)."""
 
     def __init__(self, transform: Transform) -> None:
         super().__init__()
@@ -81,9 +81,9 @@ class KnownMatrix(nn.Module):
 
 
 class LearnedGenerator(nn.Module):
-    r"""The group's law is given, but not what it does: :math:`A(t) = e^{tG}` with a learned G.
+    r"""The group law is given, but not the generator: :math:`A(t) = e^{tG}` with a learned G.
 
-    A transform with several parameters has a generator for each, see `matrices.exponential`.
+    A transform with several parameters has one generator for each, see `matrices.exponential`.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class LearnedGenerator(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start from 0.1·N(0, 1): the transform does almost nothing yet."""
+        """Start from 0.1·N(0, 1): at first, the transform does almost nothing."""
         nn.init.normal_(self.upper, std=0.1, generator=generator)
 
     def generators(self) -> Tensor:
@@ -109,7 +109,7 @@ class LearnedGenerator(nn.Module):
 
 
 class LearnedMap(nn.Module):
-    """No law is given: a network of the code alone computes the matrix, the same for whatever is drawn."""
+    """No group law is given: a network computes the matrix from the code alone, so it is the same for every image."""
 
     def __init__(self, transform: Transform, hidden: int = 64) -> None:
         super().__init__()
@@ -129,15 +129,15 @@ class ComposedCapsules(CapsuleDecoder):
 
     .. math:: \text{address}_n = A(t) \, p_n(z), \qquad \text{activation}_n = \sigma_n(z)
 
-    Equation :eq:`eq-composed`. Addresses are taken to index space as in `ContinuousCapsules`; the map is as large as
-    the image.
+    Equation :eq:`eq-composed`. Addresses are converted to index space as in `ContinuousCapsules`; the map is as large
+    as the image.
 
     Parameters
     ----------
     z : length of the latent code
-    transform : of the task: how to read its code, and the image's side
-    action : how the matrix A comes from the code, one of `ACTIONS`: ``"known"``, ``"generator"`` or ``"map"``
-    channels : feature maps C, a stamp for each
+    transform : the task's transform, for reading its code, and the image's side
+    action : how the matrix A is computed from the code, one of `ACTIONS`: ``"known"``, ``"generator"`` or ``"map"``
+    channels : number of feature maps C, with one stamp each
     hidden : width of the two dense layers
     capsules : number of parts N
 
@@ -148,7 +148,7 @@ class ComposedCapsules(CapsuleDecoder):
     Raises
     ------
     ValueError
-        An unknown action.
+        The action is unknown.
     """
 
     stride = 1
@@ -173,7 +173,7 @@ class ComposedCapsules(CapsuleDecoder):
         )
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the learned generators, and let the parts start all over the box that a digit fills."""
+        """Draw initial generators, and initial places of the parts all over the box that a digit fills."""
         if isinstance(self.act, LearnedGenerator):
             self.act.reset_parameters(generator)
         edge = INKED / (self.size - 1)
@@ -185,7 +185,7 @@ class ComposedCapsules(CapsuleDecoder):
         return self.address(hidden), self.activation(hidden)
 
     def learned(self) -> dict[str, list]:
-        """What was found out about the transform: the ``"generators"`` (K, 3, 3), if they are learned."""
+        """The ``"generators"`` (K, 3, 3) of the transform, if they are learned."""
         return {"generators": self.act.generators().tolist()} if isinstance(self.act, LearnedGenerator) else {}
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,13 @@
-"""Parts with an orientation, a third address: they write on maps of their direction, which are drawn by turned stamps.
+"""Parts with an orientation, as a third address: each map has an orientation and is drawn by stamps turned to it.
 
-A round stamp need not turn with the object, but a stroke is long and thin. Here a part says where it lies and which way
-it points, and the transform's matrix moves both. The orientation is routed as a place is: by a kernel between
-neighbouring cells, but of a ring.
+A round stamp need not turn with the object, but a stroke is long and thin. Here a part has a place and a direction, and
+the transform's matrix moves both. The orientation is routed like a place, by a kernel between neighbouring cells; these
+cells form a ring.
 
 References
 ----------
-Freeman, Adelson (1991), "The design and use of steerable filters": turned copies of a filter from a few of them.
-Cohen, Welling (2016), "Group equivariant convolutional networks": feature maps with an orientation beside the place.
+Freeman, Adelson (1991), "The design and use of steerable filters": any turned copy of a filter from a few fixed ones.
+Cohen, Welling (2016), "Group equivariant convolutional networks": feature maps with an orientation as well as a place.
 The decoder is ours.
 """
 
@@ -25,16 +25,16 @@ from gencaps_lib.transforms import Transform, move
 
 
 def route_by_orientation(angles: Tensor, orientations: int) -> Tensor:
-    r"""How much of a part goes to each of M orientations: the address kernel, on a ring.
+    r"""The weight of a part on each of M orientations, by the address kernel on a ring.
 
     .. math:: w_k(\varphi) = [1 - d_k(\varphi)]_+, \qquad d_k = \min_{j \in \mathbb Z} |M \varphi / \pi - k - jM|
 
-    A line is the same after half a turn, so that the M cells of the ring, k π / M, go round once in half a turn. An
-    angle between two cells is shared by both; the weights of a part sum to one.
+    A line is the same after half a turn, so the ring's M cells, at angles k π / M, cover half a turn. An angle between
+    two cells is shared by both; the weights of a part sum to one.
 
     Parameters
     ----------
-    angles : (…), in radians, of any size
+    angles : (…), in radians; any value
     orientations : M, at least 2
 
     Returns
@@ -47,7 +47,7 @@ def route_by_orientation(angles: Tensor, orientations: int) -> Tensor:
         Fewer than two orientations.
     """
     if orientations < 2:
-        raise ValueError(f"a ring of orientations takes at least 2 of them; got {orientations}")
+        raise ValueError(f"orientations must be at least 2; got {orientations}")
     cells = torch.arange(orientations, dtype=angles.dtype, device=angles.device)
     apart = angles[..., None] * (orientations / math.pi) - cells
     half = orientations / 2
@@ -55,11 +55,11 @@ def route_by_orientation(angles: Tensor, orientations: int) -> Tensor:
 
 
 def turn(matrices: Tensor, angles: Tensor) -> Tensor:
-    r"""The direction in which lines at some angles point after an affine map: the angle of A's linear part times u.
+    r"""The angles of lines after an affine map A: the direction of A's linear part times the line's direction.
 
     .. math:: \varphi' = \operatorname{atan2}(v_2, v_1), \qquad v = A \, (\cos \varphi, \sin \varphi)^T
 
-    An angle is that from the row axis, downwards, towards the column axis: a rotation by θ adds θ.
+    Angles are measured from the row axis, which points down, towards the column axis: a rotation by θ adds θ.
 
     Parameters
     ----------
@@ -76,25 +76,25 @@ def turn(matrices: Tensor, angles: Tensor) -> Tensor:
 
 
 class OrientedStamps(nn.Module):
-    r"""One convolution with a bar, a Gaussian of two widths, for each map, turned to the map's orientation.
+    r"""One convolution in which each map's stamp is a bar, a Gaussian with two widths, turned to the map's orientation.
 
     .. math::
         I = \tanh \Bigl( b + \sum_{c,k} M_{ck} * s_{ck} \Bigr), \qquad
         s_{ck}(d) = h_c \exp \Bigl( -\frac{(d \cdot u_k)^2}{2 l_c^2} - \frac{(d \cdot v_k)^2}{2 w_c^2} \Bigr)
 
-    with :math:`u_k = (\cos, \sin)(k \pi / M)` along the bar and :math:`v_k` across it. Where both widths are equal,
-    this is `composed.Stamps` of the maps' sums over k.
+    with :math:`u_k = (\cos, \sin)(k \pi / M)` along the bar and :math:`v_k` across it. If both widths are equal,
+    this is `composed.Stamps` on the sum of the maps over k.
 
     Parameters
     ----------
-    channels : kinds of stamps C
-    orientations : M
-    reach : of a stamp, in pixels on either side of its centre; beyond, it is cut off
+    channels : number of kinds of stamps C
+    orientations : number of orientations M
+    reach : size of a stamp, in pixels on either side of its centre; it is cut off there
 
     Attributes
     ----------
-    log_length, log_width, amplitude : (C,), the logarithms of the l and w, in pixels, and the h
-    bias : (1,), the b
+    log_length, log_width, amplitude : (C,), the logarithms of l and w, in pixels, and h
+    bias : (1,), b
     """
 
     along: Tensor
@@ -115,7 +115,7 @@ class OrientedStamps(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Bars of 0.6 to 1.1 pixels' width and twice that length, else as `composed.Stamps`."""
+        """Start with bars 0.6 to 1.1 pixels wide and twice as long; the rest is as in `composed.Stamps`."""
         with torch.no_grad():
             self.log_width.copy_(torch.linspace(0.6, 1.1, len(self.log_width)).log())
             self.log_length.copy_(self.log_width + math.log(2))
@@ -123,7 +123,7 @@ class OrientedStamps(nn.Module):
         nn.init.constant_(self.bias, -1.5)
 
     def kernels(self) -> Tensor:
-        """The stamps (C·M, 9, 9), for a reach of 4: the orientations of one kind behind each other."""
+        """The stamps (C·M, 9, 9), for a reach of 4; the orientations of one kind follow each other."""
         length, width = (2 * (2 * log[:, None, None, None]).exp() for log in (self.log_length, self.log_width))
         bars = (-self.along / length - self.across / width).exp()  # (C,M,9,9)
         return (self.amplitude[:, None, None, None] * bars).flatten(0, 1)
@@ -138,13 +138,13 @@ class OrientedCapsules(ComposedCapsules):
     .. math:: \text{address}_n = A(t) \, p_n(z), \quad \varphi'_n \text{ as in `turn`}, \quad
         \text{activation}_{nck} = \sigma_{nc}(z) \, w_k(\varphi'_n)
 
-    For rotations that is all that happens to a bar. Shear and scale also make it longer or thicker, which these stamps
-    do not follow.
+    For rotations, this is exact. Shear and scale also make a bar longer or thicker; these stamps do not change with
+    them.
 
     Parameters
     ----------
     z, transform, action, channels, hidden, capsules : as in `ComposedCapsules`
-    orientations : M; each kind of stamp has a map for each of them
+    orientations : number of orientations M; each kind of stamp has one map for each orientation
     """
 
     def __init__(
@@ -163,12 +163,12 @@ class OrientedCapsules(ComposedCapsules):
         self.angle = nn.Linear(hidden, capsules)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """As in `ComposedCapsules`; the parts start in all orientations."""
+        """As in `ComposedCapsules`; the parts start with random orientations."""
         super().reset_parameters(generator)
         nn.init.uniform_(self.angle.bias, 0, math.pi, generator=generator)
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Addresses (B, N, 2) in index space, and activations (B, N, C·M) as the maps of the stamps want them."""
+        """Addresses (B, N, 2) in index space, and activations (B, N, C·M) in the order of the stamps' maps."""
         hidden, matrices = self.dense(latent), self.act(code)
         shares = route_by_orientation(turn(matrices, self.angle(hidden)), self.orientations)  # (B,N,M)
         activations = (self.activation(hidden)[..., None] * shares[:, :, None]).flatten(2)  # (B,N,C·M)

@@ -1,9 +1,9 @@
-"""Every architecture by name: its parts are put together, with weights that a seed fixes.
+"""Every architecture by name: this module puts the parts together and draws the weights from a seed.
 
 References
 ----------
-Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the weights at
-the start.
+Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the
+initial weights.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def layer_table(model: nn.Module, *inputs: Tensor) -> list[tuple[str, str, tuple[int, ...], int]]:
-    """The layers with parameters, in the order in which ``model(*inputs)`` calls them.
+    """List the layers with parameters, in the order in which ``model(*inputs)`` calls them.
 
     Returns
     -------
-    for each, its name, its kind, the shape of its output without the batch (of the last, if it has several: a capsule
-    layer's poses), and its number of parameters
+    for each layer, its name, its kind, the shape of its output without the batch axis (of its last output, if there are
+    several, as a capsule layer's poses), and its number of parameters
     """
     rows: list[tuple[str, str, tuple[int, ...], int]] = []
 
@@ -62,12 +62,13 @@ def layer_table(model: nn.Module, *inputs: Tensor) -> list[tuple[str, str, tuple
 
 
 def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> ConvDecoder:
-    """The autoencoder's decoder with as many parameters as `ContinuousCapsules` of the same sizes.
+    """The autoencoder's decoder with about the same number of parameters as `ContinuousCapsules` of the given sizes.
 
-    It has the capsules' painter and as many feature maps; only the width of its dense layer is solved for, so that
-    what differs is how the maps are computed. Takes the arguments of `ContinuousCapsules`.
+    It has the same painter and the same number of feature maps as the capsules. The width of its dense layer is chosen
+    to match the number of parameters, so only the way to compute the maps differs. Takes the arguments of
+    `ContinuousCapsules`.
     """
-    with torch.device("meta"):  # counts, without memory or random numbers
+    with torch.device("meta"):  # to count parameters without memory or random numbers
         capsules = ContinuousCapsules(z, code_length, side, **capsule_sizes)
         channels, maps = capsules.paint.channels, capsules.paint.maps
         nonlinearity = capsule_sizes.get("nonlinearity", "leaky-relu")
@@ -79,7 +80,7 @@ def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> Con
 
 
 def _told(make: Callable[..., Decoder]) -> Callable[..., Decoder]:
-    """What makes a decoder that is told the transform's code, and knows nothing else of the transform."""
+    """A function that makes a decoder which gets only the code of the transform."""
 
     def decoder(z: int, transform: Transform, **sizes) -> Decoder:
         return make(z, transform.code_length, transform.side, **sizes)
@@ -87,7 +88,7 @@ def _told(make: Callable[..., Decoder]) -> Callable[..., Decoder]:
     return decoder
 
 
-# What puts encoder and decoder together, and what makes the decoder from z, the transform and sizes.
+# For each name: the class of the whole model, and a function that makes the decoder from z, the transform and sizes.
 ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "autoencoder": (Autoencoder, _told(ConvDecoder)),
     "adversarial-autoencoder": (AdversarialAutoencoder, _told(partial(ConvDecoder, channels=128, maps=64))),
@@ -112,15 +113,15 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
     Parameters
     ----------
     architecture : one of `ARCHITECTURES` or `CLASSIFIERS`
-    transform : sets the image's side and the length of the transform's code
-    seed : of the weights; the global generator is left alone
-    sizes : ``z``, the length of the latent code (10 by default); ``encoder`` and ``critic``, the sizes of those; all
-        others are the decoder's, or the classifier's. What is left out is the article's.
+    transform : gives the image's side and the length of the transform's code
+    seed : seed of the weights; the global generator is not changed
+    sizes : ``z``, the length of the latent code (10 by default); ``encoder`` and ``critic``, their sizes; all others
+        are sizes of the decoder or the classifier. Defaults are the article's.
 
     Raises
     ------
     ValueError
-        An unknown architecture.
+        The architecture is unknown.
     """
     if architecture in CLASSIFIERS:
         return CLASSIFIERS[architecture](**sizes, seed=seed)
@@ -129,7 +130,7 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
         raise ValueError(f"unknown model {architecture!r}: choose one of {known}")
     assemble, make_decoder = ARCHITECTURES[architecture]
     z, encoder, critic = sizes.pop("z", 10), sizes.pop("encoder", {}), sizes.pop("critic", {})
-    # PyTorch's layers draw their first weights from the global generator; they are drawn again below.
+    # PyTorch's layers draw initial weights from the global generator; they are drawn again below.
     with torch.random.fork_rng(devices=[]):
         decoder = make_decoder(z, transform, **sizes)
         model = assemble(Encoder(z, **encoder), decoder, z, transform.code_length, **critic)
@@ -150,17 +151,17 @@ def build(name: str, task: Task, seed: int = 0, **sizes: Any) -> nn.Module:
 
     Parameters
     ----------
-    name : of a model of the registry's experiment that has the task's name; else of an architecture, see `make`
-    task : what it will be trained on
-    seed : of the weights; the global generator is left alone
-    sizes : as in `make`; by default those of the experiment, at its profile that has this task
+    name : name of a model in the registry's experiment with the task's name; or else of an architecture, see `make`
+    task : the task on which the model will be trained
+    seed : seed of the weights; the global generator is not changed
+    sizes : as in `make`; by default the experiment's sizes, at the profile that has this task
 
     Raises
     ------
     ValueError
-        An unknown name.
+        The name is unknown.
     """
-    from gencaps_lib.experiments import spec_of  # the one import upwards: this call is older than the experiments
+    from gencaps_lib.experiments import spec_of  # the only import from a higher room, to keep this call
 
     spec = None if sizes else spec_of(name, task)
     return make(name, task.transform, seed, **sizes) if spec is None else spec.build(task, seed)

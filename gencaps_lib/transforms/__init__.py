@@ -1,4 +1,4 @@
-"""What is done to a digit: on images, as matrices, and as the families that tasks draw from."""
+"""Transforms of digits: on images, as matrices, and as families from which tasks draw values."""
 
 from gencaps_lib.transforms.families import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, Transform
 from gencaps_lib.transforms.images import BACKGROUND, SIDE, check_images, rotate, shift, warp

@@ -1,6 +1,6 @@
-"""Transforms beyond the article's: scale, shear, and rotation with shift, for capsules whose poses compose.
+"""Families of transforms: the article's (shift, rotation), and scale, shear, and rotation with shift.
 
-Each is a `Transform`. Matrices and generators are those of `matrices`.
+Each is a `Transform`. For matrices and generators see `matrices`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class Transform(Protocol):
 
     @property
     def unit(self) -> str:
-        """Of the values, for axes."""
+        """The unit of the values, for axes of figures."""
 
     @property
     def axis_label(self) -> str:
-        """Of the evaluation grid."""
+        """The label of the evaluation grid's axis."""
 
     @property
     def dimensions(self) -> int:
-        """Numbers in a value, and in its parameters."""
+        """How many numbers a value has; its parameters have as many."""
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -37,43 +37,43 @@ class Transform(Protocol):
 
     @property
     def code_length(self) -> int:
-        """Numbers in the code that tells the decoder about it."""
+        """How many numbers the transform's code has."""
 
     @property
     def side(self) -> int:
         """Side of a transformed image, in pixels."""
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Uniform values (B, dimensions) between `low` and `high` (B,), both ends included."""
+        """Draw values (B, dimensions) uniformly between `low` and `high` (B,), both ends included."""
 
     def along_grid(self, points: Tensor) -> Tensor:
-        """The values (G, dimensions) that the points (G,) of an evaluation grid stand for."""
+        """The values (G, dimensions) at the points (G,) of an evaluation grid."""
 
     def apply(self, images: Tensor, values: Tensor) -> Tensor:
         """Transform images (B, 1, 28, 28) by values (B, dimensions): (B, 1, side, side)."""
 
     def code(self, values: Tensor) -> Tensor:
-        """The code (B, code_length), float32, that the decoder is given for values (B, dimensions)."""
+        """The codes (B, code_length), float32, of values (B, dimensions), for the decoder."""
 
     def parameters(self, code: Tensor) -> Tensor:
-        """The parameters t (B, dimensions) of a code (B, code_length): zero where the transform does nothing."""
+        """The parameters t (B, dimensions) of codes (B, code_length); zero for the identity."""
 
     def matrix(self, parameters: Tensor) -> Tensor:
-        """The matrix (B, 3, 3) that does to addresses what the transform does to images, see `matrices`."""
+        """The matrices (B, 3, 3) that move addresses as the transform moves images, see `matrices`."""
 
     def generators(self) -> Tensor:
-        """The generators (dimensions, 3, 3), whose `matrices.exponential` the matrix is."""
+        """The generators (dimensions, 3, 3); the matrix is their `matrices.exponential`."""
 
     def is_peak(self, point: float) -> bool:
-        """Whether targets are sharper at this point of a grid than beside it, so that losses stand out there."""
+        """Whether targets at this point of a grid are sharper than at points near it, so that losses have a peak."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Shifts by whole pixels on a canvas with `margin` more pixels on every side.
+    """Shifts by whole pixels on a canvas with `margin` extra pixels on every side.
 
-    The code is the offset over the margin, so that the canvas spans [-1, 1], and the parameters are the code. An
-    evaluation grid runs along the diagonal: point s stands for the offset (s, s).
+    The code is offset ÷ margin, so codes lie in [-1, 1]; the parameters are equal to the code. An evaluation grid runs
+    along the diagonal: point s means the offset (s, s).
     """
 
     margin: int = 20
@@ -102,7 +102,7 @@ class Shift:
 
     @property
     def reach(self) -> float:
-        """How far a shift by the margin moves addresses, for which the canvas spans [-1, 1] between cell centres."""
+        """How far a shift by the margin moves addresses. For them the canvas spans [-1, 1] between cell centres."""
         return 2 * self.margin / (self.side - 1)
 
     def parameters(self, code: Tensor) -> Tensor:
@@ -124,9 +124,9 @@ class Shift:
 class Rotation:
     """Rotations about the centre, counter-clockwise, in degrees; the code is (cos, sin) of the angle.
 
-    The parameter is the angle in radians: from (cos, sin), between -π and π.
-    At multiples of 90° pixels fall on pixels: nothing is interpolated, the target is not blurred, and every model
-    has a larger loss there. Such points are peaks, and are not counted.
+    The parameter is the angle in radians, computed from (cos, sin), between -π and π.
+    At multiples of 90° there is no interpolation: the target is not blurred, and every model has a larger loss. Such
+    points are called peaks and are not counted.
     """
 
     unit = "degrees"
@@ -165,7 +165,7 @@ class Rotation:
 
 @dataclass(frozen=True)
 class RawRotation(Rotation):
-    """Rotations whose code is the angle itself, over 180°: with it, angles beyond ±180° are codes never seen."""
+    """Rotations whose code is angle ÷ 180°. With this code, angles beyond ±180° have codes never seen in training."""
 
     code_length = 1
 
@@ -178,10 +178,10 @@ class RawRotation(Rotation):
 
 @dataclass(frozen=True)
 class _OneParameter:
-    """An affine transform with one parameter, on a canvas with `margin` more pixels on every side.
+    """An affine transform with one parameter, on a canvas with `margin` extra pixels on every side.
 
-    The value, the code and the parameter are the same number, but for a factor. What is bilinearly interpolated is
-    blurred; at zero nothing is, so that this point is a peak.
+    Value, code and parameter are the same number, up to a factor. Bilinear interpolation blurs targets, except at zero;
+    this point is a peak.
     """
 
     margin: int = 6
@@ -218,9 +218,9 @@ class _OneParameter:
 
 @dataclass(frozen=True)
 class Scale(_OneParameter):
-    """Scaling about the centre, in octaves: at 1 everything is twice as large, at -1 half as large.
+    """Scaling about the centre, in octaves: 1 doubles all lengths, -1 halves them.
 
-    The code is the value; the parameter is the logarithm of the factor.
+    The code is the value; the parameter is the natural logarithm of the scale factor.
     """
 
     unit = "octaves"
@@ -261,11 +261,11 @@ class Shear(_OneParameter):
 class RotationAndShift:
     """A rotation about the image's centre, and then a shift by whole pixels on a canvas with a margin.
 
-    A value is (degrees, rows, columns). What a range or a grid speaks of is the part of the transform's reach, 180° and
-    the margin: between -0.5 and 0.5 lie angles to ±90° and shifts to half the margin, each drawn by itself; point p of
-    a grid stands for 180°·p and a diagonal shift of p margins. The code is that of `Rotation` and that of `Shift`, and
-    so are the parameters: (radians, row, column). The matrix is a product of two exponentials, for the two
-    transforms do not commute: the rotation's acts first.
+    A value is (degrees, rows, columns). Ranges and grids are fractions of the transform's reach, which is 180° and the
+    margin. The range from -0.5 to 0.5 has angles to ±90° and shifts to half the margin, drawn independently; point p
+    of a grid means the angle 180°·p and a diagonal shift of p margins. The code joins the codes of `Rotation` and
+    `Shift`; so do the parameters, (radians, row, column). The two transforms do not commute, so the matrix is a product
+    of two exponentials: the rotation acts first.
     """
 
     margin: int = 20

@@ -1,12 +1,12 @@
-"""Affine maps of the plane as matrices, and the one-parameter groups that exponentials of generators make.
+"""Affine maps of the plane as matrices, and one-parameter groups: the exponentials of generators.
 
-A matrix (3, 3) with last row (0, 0, 1) acts on (row, column, 1). Rows run downwards, and the picture spans [-1, 1] from
-the first cell's centre to the last one's, as in `routing.to_index_space`: a pixel is 2 / (side − 1) long.
+A matrix (3, 3) with last row (0, 0, 1) acts on (row, column, 1). Rows run downwards. The picture spans [-1, 1], from
+the first cell's centre to the last cell's, as in `routing.to_index_space`: a pixel's side is 2 / (side − 1).
 
 References
 ----------
 Rao, Ruderman (1999), "Learning Lie groups for invariant visual perception": a transform as the exponential of a
-generator, which is learned; there it acts on pixels, here on addresses.
+learned generator, which acts on pixels there, and on addresses here.
 Moler, Van Loan (2003), "Nineteen dubious ways to compute the exponential of a matrix": scaling and squaring.
 """
 
@@ -22,7 +22,7 @@ _TERMS = 7
 
 
 def cells(side: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> Tensor:
-    """The centres (side², 2) of a square picture's cells, (row, column), row by row."""
+    """The centres (side², 2) of the cells of a square picture as (row, column), row by row."""
     span = torch.linspace(-1, 1, side, dtype=dtype, device=device)
     return torch.cartesian_prod(span, span)
 
@@ -36,21 +36,21 @@ def affine(linear: Tensor, offset: Tensor) -> Tensor:
 
 
 def rotation(radians: Tensor) -> Tensor:
-    """The matrices (B, 3, 3) of rotations about the centre by angles (B,), counter-clockwise as the eye sees them."""
+    """The matrices (B, 3, 3) of rotations about the centre by angles (B,), counter-clockwise on the screen."""
     cos, sin = radians.cos(), radians.sin()
     linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)  # (B,2,2)
     return affine(linear, torch.zeros_like(linear[..., 0]))
 
 
 def translation(offsets: Tensor) -> Tensor:
-    """The matrices (B, 3, 3) of shifts by offsets (B, 2), in the frame's unit."""
+    """The matrices (B, 3, 3) of shifts by offsets (B, 2), in the unit in which the picture spans [-1, 1]."""
     identity = torch.eye(2, dtype=offsets.dtype, device=offsets.device)
     return affine(identity.expand(len(offsets), 2, 2), offsets)
 
 
 def inverse(matrices: Tensor) -> Tensor:
-    """The inverses (B, 3, 3) of affine matrices (B, 3, 3); not finite where there is none."""
-    # In closed form: PyTorch's own looks at the result, for which a CUDA graph cannot wait.
+    """The inverses (B, 3, 3) of affine matrices (B, 3, 3); not finite for a matrix without an inverse."""
+    # In closed form: PyTorch's function checks its result in Python, which is not possible in a CUDA graph.
     (a, b), (c, d) = (row.unbind(1) for row in matrices[:, :2, :2].unbind(1))
     adjugate = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1)
     linear = adjugate / (a * d - b * c)[:, None, None]
@@ -58,7 +58,7 @@ def inverse(matrices: Tensor) -> Tensor:
 
 
 def move(matrices: Tensor, points: Tensor) -> Tensor:
-    """Points (B, N, 2) moved by the matrices (B, 3, 3), one for each row of the batch: (B, N, 2)."""
+    """Move points (B, N, 2) by matrices (B, 3, 3), one matrix for each row of the batch: (B, N, 2)."""
     return points @ matrices[:, :2, :2].transpose(1, 2) + matrices[:, None, :2, 2]
 
 
@@ -67,8 +67,8 @@ def matrix_exponential(matrices: Tensor) -> Tensor:
 
     .. math:: e^M \approx \Bigl( \sum_{k=0}^{7} \frac{(M / 2^6)^k}{k!} \Bigr)^{2^6}
 
-    Right to single precision for norms up to 4π, two whole turns. The number of squarings is fixed, so that a CUDA
-    graph can hold it: ``torch.linalg.matrix_exp`` looks at the norms to choose it.
+    Accurate to single precision for norms up to 4π, two full turns. The number of squarings is fixed, so that a CUDA
+    graph can be captured; ``torch.linalg.matrix_exp`` reads the norms to choose it.
     """
     small = matrices / 2**_HALVINGS
     identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
@@ -85,15 +85,15 @@ def exponential(parameters: Tensor, generators: Tensor, factors: Sequence[int]) 
 
     .. math:: A(t) = e^{F_m} \cdots e^{F_2} e^{F_1}, \qquad F_i = \sum_{k \in i} t_k G_k
 
-    Factor i takes the next ``factors[i]`` parameters; the first acts on a point first. Within a factor generators are
-    added, which suits transforms that commute, as shifts along two axes do. Transforms that do not (turn, then shift)
-    get a factor each: one exponential of their sum would turn and shift at the same time, along an arc.
+    Factor i takes the next ``factors[i]`` parameters; the first factor acts on a point first. Within a factor,
+    generators are added; this is right for transforms that commute, for example shifts along two axes. Transforms that
+    do not commute (rotate, then shift) need a factor each: one exponential of their sum would move points along an arc.
 
     Parameters
     ----------
     parameters : (B, K), the t
-    generators : (K, 3, 3), the G; last rows zero
-    factors : numbers of parameters of each factor, K together
+    generators : (K, 3, 3), the G; their last rows are zero
+    factors : number of parameters of each factor; the sum is K
 
     Returns
     -------
