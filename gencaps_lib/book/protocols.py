@@ -69,16 +69,22 @@ def beside_authors(found: Found, *models: str) -> Table:
             else "not in their records"
         )
         ours = (experiments.get(experiment, {}).get(model) for experiments in found.values())
-        rows.append([experiment, model, authors, *(_losses(runs) if runs else "not run" for runs in ours)])
+        rows.append([experiment, model, authors, *map(_losses, ours)])
     return Table(
         ["experiment", "model", "authors", *found],
         rows,
         caption="Mean squared error of '4' in range → out of it (their ratio; that over the other digits'); of '9' "
-        "out of range; of the digits that were not held out, out of range (MNIST; seeds from 10 on)",
+        "out of range; of the digits that were not held out, out of range (MNIST; seeds from 10 on, but for runs that "
+        "never learned)",
     )
 
 
-def _losses(runs: Runs) -> str:
+def _losses(runs: Runs | None) -> str:
+    if runs is None:
+        return "not run"
+    runs = Runs(tuple(result for result in runs.results if not result.stuck), runs.task)
+    if not runs.results:
+        return "never learned"
     four, nine = runs.task.held_out
     return (
         f"{runs.inside(four).value:.4f} → {runs.outside(four).value:.4f} ({runs.ratio(four).value:.2f}; "
