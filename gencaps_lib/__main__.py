@@ -18,17 +18,17 @@ from gencaps_lib.experiments import PROFILES, check_profile, current_profile
 from gencaps_lib.results import EngineError, ResultError
 from gencaps_lib.training import DivergedError
 
-ROOMS = (gencaps_lib.results.cli, gencaps_lib.book.cli, gencaps_lib.bench.cli)  # those that have commands
+ROOMS = (gencaps_lib.results.cli, gencaps_lib.book.cli, gencaps_lib.bench.cli)  # rooms with commands
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        # One line, and not the usage before it.
+        # One line, without the usage before it.
         self.exit(BAD_USE, f"{self.prog}: {message}\n")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line; bad use exits with status 2 and one line."""
+    """Parse the command line; wrong use exits with status 2 and a one-line message."""
     parser = _Parser(prog="python -m gencaps_lib", description=__doc__)
     commands = parser.add_subparsers(
         dest="command",
@@ -46,16 +46,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _take_streams() -> None:
-    """Print to whatever streams there are: to none, where a shell closed them, and in any encoding."""
+    """Make printing work with closed streams, whose output is dropped, and in any encoding."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, as long as the process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, open until the process ends
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _let_go(stream: TextIO) -> None:
-    """Let a stream that nothing can be written to lead nowhere: else Python complains once more when it closes it."""
+    """Redirect a broken stream to nowhere; otherwise Python reports an error again when it closes the stream."""
     try:
         stream.flush()
     except OSError:
@@ -63,7 +63,7 @@ def _let_go(stream: TextIO) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     _take_streams()
     options = parse(arguments)
     try:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        _let_go(sys.stdout)  # who reads our output wants no more, as `head` does
+        _let_go(sys.stdout)  # the reader of our output, for example `head`, has ended
         return FAILURE
     except OSError as error:
         _let_go(sys.stdout)

@@ -1,4 +1,4 @@
-"""What the commands' arguments have in common: their types, their exit statuses, and how they complain."""
+"""Common parts of the commands: types of arguments, exit statuses, and error messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 FAILURE = 1
 BAD_USE = 2
 INTERRUPTED = 130
-# Bounds of what can be asked for: what is above is a slip, and would take all memory before it fails.
+# Upper bounds of arguments: a larger value is a typing mistake and would use all memory before it fails.
 MOST_STEPS = 10_000_000
 MOST_SEED = 2**32 - 1
 MOST_SEEDS = 1000
@@ -24,12 +24,12 @@ Command = Callable[[argparse.Namespace, str], int]  # options and the profile's 
 
 
 def steps(text: str) -> int:
-    """A number of steps, or of anything that there is at least one of."""
+    """A number of steps, or any number of at least 1."""
     return _whole(text, 1, MOST_STEPS)
 
 
 def at_once(text: str) -> int:
-    """A number of runs at once."""
+    """A number of runs at the same time."""
     return _whole(text, 1, MOST_AT_ONCE)
 
 
@@ -39,7 +39,7 @@ def seed(text: str) -> int:
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    # Python reads no number of more than some thousand digits.
+    # Python cannot parse a number with more than some thousand digits.
     if not text.isascii() or not text.isdigit() or len(text) > 20 or not least <= int(text) <= most:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number of at least {least} and at most {most}")
     return int(text)
@@ -61,15 +61,15 @@ def seeds(text: str) -> list[int]:
 def folder(text: str) -> str:
     """The name of a folder."""
     if not text:
-        raise argparse.ArgumentTypeError("a folder has a name, and this one is empty")
+        raise argparse.ArgumentTypeError("the folder's name is empty")
     return text
 
 
 def share(text: str) -> float:
-    """A number above 0, of at most 1."""
+    """A number above 0 and at most 1."""
     number = positive_number(text)
     if number > 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share, of at most 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share: it must be at most 1")
     return number
 
 
@@ -85,7 +85,7 @@ def positive_number(text: str) -> float:
 
 
 def usable(device: str) -> str:
-    """A device's name, or a ValueError if it cannot be used here."""
+    """Return a device's name; a ValueError if this machine cannot use the device."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -95,12 +95,12 @@ def usable(device: str) -> str:
 
 
 def complain(error: Exception | str) -> None:
-    """Print an error to stderr, as one line of the command."""
+    """Print an error to stderr, as one line that starts with the command."""
     print(f"python -m gencaps_lib: {error}", file=sys.stderr)
 
 
 def add_data_and_folder(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add to a command what those that train have in common; `default` is the folder to write to."""
+    """Add the common arguments of commands that train; `default` is the folder to write to."""
     add_data(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=folder, default=default, help=f"folder to write to (default: {default})"
@@ -108,6 +108,6 @@ def add_data_and_folder(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add to a command where the digits are, and what it computes on."""
-    parser.add_argument("--data", metavar="DIR", help="folder that holds MNIST's files, or MNIST/raw")
+    """Add the arguments for the folder of the digits and for the device."""
+    parser.add_argument("--data", metavar="DIR", help="folder with MNIST's files, or with MNIST/raw")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")

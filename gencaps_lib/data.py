@@ -1,4 +1,4 @@
-"""Digits: MNIST where it can be had, and real handwritten digits that need no network where it cannot.
+"""Digits: MNIST if it is available, and otherwise real handwritten digits that need no network.
 
 References
 ----------
@@ -37,7 +37,7 @@ MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-# SHA-256 of MNIST's four unpacked files, so that a damaged copy is never mistaken for the data set.
+# SHA-256 of MNIST's four unpacked files, to detect damaged copies.
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -45,11 +45,11 @@ MNIST_SHA256 = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
-PATIENCE = 10.0  # seconds of silence after which a mirror is given up
+PATIENCE = 10.0  # seconds without data after which the next mirror is tried
 
 
 class DataError(RuntimeError):
-    """A data set that is missing or damaged; the message says what to do about it."""
+    """A data set is missing or damaged; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Digits:
     Raises
     ------
     TypeError, ValueError
-        Images or labels of another type (labels of bytes would choose images as a mask does), or of another shape.
+        Images or labels have another dtype (byte labels would index images as a mask), or another shape.
     """
 
     images: Tensor
@@ -78,7 +78,7 @@ class Digits:
                 raise TypeError(f"{what} of digits must be {wanted}; got {tensor.dtype}")
         if self.labels.ndim != 1 or self.images.shape != (len(self.labels), 1, SIDE, SIDE):
             raise ValueError(
-                f"digits are images (M, 1, {SIDE}, {SIDE}) and labels (M,); got {tuple(self.images.shape)} and "
+                f"digits need images (M, 1, {SIDE}, {SIDE}) and labels (M,); got {tuple(self.images.shape)} and "
                 f"{tuple(self.labels.shape)}"
             )
 
@@ -90,7 +90,7 @@ class Digits:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def of(self, *digits: int) -> Digits:
-        """Only the images of these digits, in their order."""
+        """Only the images of these digits, in the original order."""
         chosen = torch.isin(self.labels, torch.tensor(digits, device=self.labels.device))
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
@@ -103,14 +103,14 @@ class Digits:
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     def sample(self, count: int) -> Digits:
-        """`count` images drawn from all, always the same ones, in the original order; all, where there are no more."""
+        """A fixed random sample of `count` images, in the original order; all images if there are fewer."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         chosen = order[:count].sort().values.to(self.labels.device)
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
 
 def cache_folder() -> Path:
-    """The folder of the current user in which a downloaded MNIST is kept."""
+    """The current user's folder for a downloaded MNIST."""
     return Path(platformdirs.user_cache_dir("gencaps", appauthor=False))
 
 
@@ -125,12 +125,11 @@ def load_digits(
     Parameters
     ----------
     split : ``"train"`` or ``"test"``
-    source : ``"mnist"``, ``"embedded"``, or ``"auto"``: MNIST if it is on this machine or can be downloaded, else the
-        embedded digits, with one warning
-    root : folder that holds MNIST's files, as they are or as ``.gz``, in itself or in ``MNIST/raw``; by default
-        ``$GENCAPS_DATA``. Where neither is named, MNIST is read from the user's cache folder, into which it is
-        downloaded.
-    device : where the tensors go
+    source : ``"mnist"``, ``"embedded"``, or ``"auto"``: MNIST if it is on this machine or can be downloaded, otherwise
+        the embedded digits, with one warning
+    root : folder with MNIST's files, unpacked or as ``.gz``, directly in it or in ``MNIST/raw``; by default
+        ``$GENCAPS_DATA``. If neither is given, MNIST is downloaded to the user's cache folder and read from there.
+    device : device of the tensors
 
     Returns
     -------
@@ -139,10 +138,10 @@ def load_digits(
     Raises
     ------
     ValueError
-        An unknown split or source.
+        The split or source is unknown.
     DataError
-        The folder that was named lacks MNIST; a file of MNIST is damaged, and cannot be downloaded afresh; or `source`
-        is ``"mnist"`` and MNIST is nowhere to be had.
+        MNIST is not in the folder that you named; a file of MNIST is damaged and cannot be downloaded again; or
+        `source` is ``"mnist"``, and MNIST is not here and cannot be downloaded.
     """
     _check_choice("split", split, SPLITS)
     _check_choice("source", source, SOURCES)
@@ -156,10 +155,10 @@ def load_digits(
         if not _holds_mnist(folder):
             _fetch(folder)
     except _Unavailable as reason:
-        advice = f"MNIST is not in {folder}, and could not be downloaded ({reason}). {_CONNECT}, or {_NAME_A_FOLDER}"
+        advice = f"MNIST is not in {folder} and could not be downloaded ({reason}). {_CONNECT}, or {_NAME_A_FOLDER}"
         if source == "mnist":
             raise DataError(f"{advice}.") from None
-        # Located here and not at the caller, so that Python shows it once and not for each split.
+        # Located here, not at the caller, so that Python shows it once and not for each split.
         warnings.warn(f"{advice}. Using scikit-learn's 1,797 embedded digits instead.", stacklevel=1)
         return _embedded(split).to(device)
     try:
@@ -168,19 +167,19 @@ def load_digits(
         try:
             _fetch(folder)
         except _Unavailable as reason:
-            raise DataError(f"{damage} It could not be downloaded afresh ({reason}).") from None
+            raise DataError(f"{damage} It could not be downloaded again ({reason}).") from None
     return _read_mnist(folder, split, _CONNECT).to(device)
 
 
 def expected_sources(source: str, root: str | os.PathLike | None = None) -> tuple[str, ...]:
-    """The data sets that results may be of, for what `load_digits` is asked for and what is on this machine.
+    """The data sets that `load_digits` may return on this machine for these arguments.
 
-    Embedded digits stand in for MNIST only as long as it is not here.
+    Embedded digits replace MNIST only if MNIST is not on this machine.
 
     Raises
     ------
     DataError
-        The folder that was named lacks MNIST.
+        MNIST is not in the folder that you named.
     """
     _check_choice("source", source, SOURCES)
     if source != "auto":
@@ -193,7 +192,7 @@ def expected_sources(source: str, root: str | os.PathLike | None = None) -> tupl
     return ("mnist",)
 
 
-_NAME_A_FOLDER = "name a folder that holds MNIST's four files (GENCAPS_DATA, --data or root=)"
+_NAME_A_FOLDER = "name a folder with MNIST's four files (GENCAPS_DATA, --data or root=)"
 _CONNECT = "Connect to the network and call again"
 
 
@@ -203,22 +202,22 @@ def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 class _Unavailable(Exception):
-    """Why MNIST could not be downloaded."""
+    """MNIST could not be downloaded; the message says why."""
 
 
 def _named(root: str | os.PathLike | None) -> Path | None:
-    """The folder that the user named."""
+    """The folder that the user named, if any."""
     place = (os.environ.get("GENCAPS_DATA") or None) if root is None else root
     return None if place is None else Path(os.path.expanduser(place)).absolute()
 
 
 def _find(folder: Path, name: str) -> Path:
-    """Where one of MNIST's files lies in a folder: as torchvision leaves it, as Kaggle names it, or still packed.
+    """Find one of MNIST's files in a folder: in torchvision's place, with Kaggle's name, or packed.
 
     Raises
     ------
     DataError
-        Nowhere, or the folder cannot be read.
+        The file is not there, or the folder cannot be read.
     """
     places = [
         folder / inner / f"{spelling}{packed}"
@@ -233,13 +232,13 @@ def _find(folder: Path, name: str) -> Path:
     if found is None:
         raise DataError(
             f"MNIST is not in {folder}: neither {name} nor {name}.gz is in it or in its MNIST/raw. Put it there, "
-            f"{_NAME_A_FOLDER}, or name none, to have it downloaded."
+            f"{_NAME_A_FOLDER}, or name no folder to download it."
         )
     return found
 
 
 def _holds_mnist(folder: Path) -> bool:
-    """Whether all of MNIST's files are in a folder; whether they are whole is checked when they are read."""
+    """Whether all of MNIST's files are in a folder. Their contents are checked when they are read."""
     try:
         return all(_find(folder, name) for name in MNIST_SHA256)
     except DataError:
@@ -247,15 +246,15 @@ def _holds_mnist(folder: Path) -> bool:
 
 
 def _fetch(folder: Path) -> None:
-    """Download what is missing or damaged of MNIST in the cache, one process at a time.
+    """Download MNIST's missing or damaged files to the cache, one process at a time.
 
-    Not by torchvision: to it a file is whole if it is there, and it cannot be imported beside another PyTorch than its
-    own.
+    This does not use torchvision, which does not check existing files, and cannot be imported with a PyTorch of another
+    version than its own.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock")
-        with suppress(NotImplementedError):  # a file system without locks: then it may be downloaded twice
+        with suppress(NotImplementedError):  # if the file system has no locks, MNIST may be downloaded twice
             lock.acquire()
         try:
             for name in MNIST_SHA256:
@@ -270,30 +269,30 @@ def _fetch(folder: Path) -> None:
 
 
 def _download(name: str) -> bytes:
-    """One of MNIST's files, unpacked."""
+    """Download one of MNIST's files and unpack it."""
     reasons = []
     for mirror in MIRRORS:
         url = f"{mirror}/{name}.gz"
         try:
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 return _unpacked(answer.read(), name)
-        # No network, or a proxy that talks nonsense.
+        # No network, or a wrong answer from a proxy.
         except (OSError, ValueError, HTTPException) as error:
             reasons.append(f"{url}: {getattr(error, 'reason', '') or str(error) or type(error).__name__}")
     raise _Unavailable("; ".join(reasons))
 
 
 def _unpacked(content: bytes, name: str) -> bytes:
-    """The content of one of MNIST's files, packed or not; a ValueError where it is another."""
+    """The unpacked content of one of MNIST's files; a ValueError if it is not this file's."""
     with suppress(OSError, EOFError, zlib.error):
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
     if digest(content) != MNIST_SHA256[name]:
-        raise ValueError(f"not MNIST's {name}, but truncated, damaged or something else")
+        raise ValueError(f"not MNIST's {name}: it is truncated, damaged or another file")
     return content
 
 
 def _read(folder: Path, name: str, mend: str) -> bytes:
-    """The content of one of MNIST's files in a folder, never half read; `mend` says what to do if it is damaged."""
+    """The complete, checked content of one of MNIST's files in a folder; `mend` says what to do if it is damaged."""
     path = _find(folder, name)
     try:
         return _unpacked(path.read_bytes(), name)
@@ -313,7 +312,7 @@ def _read_mnist(folder: Path, split: str, mend: str) -> Digits:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """The unsigned bytes of an IDX file: a number whose last byte is the count of dimensions, these, and the bytes."""
+    """The array of an IDX file: 4 bytes, the last of which is the number of dimensions; the dimensions; the values."""
     dimensions = content[3]
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     return np.frombuffer(bytearray(content), dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape)
@@ -321,8 +320,8 @@ def _array(content: bytes) -> np.ndarray:
 
 @cache
 def _embedded(split: str) -> Digits:
-    """scikit-learn's digits made to look like MNIST's: 20×20, moved by whole pixels so that the mass is centred."""
-    from sklearn.datasets import load_digits as load_sklearn_digits  # slow to import, and only needed for this
+    """scikit-learn's digits, made like MNIST's: 20×20 pixels, moved by whole pixels to centre the mass."""
+    from sklearn.datasets import load_digits as load_sklearn_digits  # slow to import, and needed only here
 
     bunch = load_sklearn_digits()
     images = torch.from_numpy(bunch.images).float().unsqueeze(1) / 16  # (1797,1,8,8) in [0,1]

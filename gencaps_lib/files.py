@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def digest(content: bytes) -> str:
 
 
 def draft_prefix(path: Path) -> str:
-    """What the names of all drafts of a file start with: hidden, and beside it."""
+    """The start of the names of all drafts of a file. Drafts are hidden files in the same folder."""
     return f".{path.name}."
 
 
-# What fsync says where the content did not reach the disk; anything else is a file system that has no fsync.
+# Errors of fsync if the content did not reach the disk. Other errors mean that the file system has no fsync.
 _LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
 def _draft(path: Path, content: bytes) -> Path:
-    """Write a draft of a file beside it, with the permissions that any new file gets here."""
+    """Write a draft of a file in the same folder, with the usual permissions of new files."""
     draft = path.with_name(f"{draft_prefix(path)}{secrets.token_hex(4)}.draft")
     try:
         with draft.open("xb") as file:
@@ -44,12 +44,12 @@ def _draft(path: Path, content: bytes) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Make a file's folder, and write a draft of the file there and delete it: to be tried before hours of work.
+    """Make a file's folder, then write a draft there and delete it. Call this before hours of work.
 
     Raises
     ------
     OSError
-        What `write_whole` would raise.
+        The error that `write_whole` would raise.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -58,18 +58,18 @@ def check_writable(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] = MappingProxyType({})) -> None:
-    """Write a file whole or not at all, with files that belong to it.
+    """Write a file, and other files that belong to it, completely or not at all.
 
     Parameters
     ----------
-    path : the file that counts; its folder is made if needed
-    content : of it
-    beside : the content of files in the same folder that are part of it; None where there must be none
+    path : the main file; its folder is made if needed
+    content : content of the main file
+    beside : files in the same folder that belong to it → their content, or None to delete the file
 
     Raises
     ------
     OSError
-        The folder cannot be made or written. What was there before is left as it was, but for a failure to rename.
+        The folder cannot be made or written. Existing files are not changed, unless renaming fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = {name: part for name, part in beside.items() if part is not None}
@@ -78,11 +78,11 @@ def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] 
         for target, part in {**parts, path: content}.items():
             drafts[target] = _draft(target, part)
         if any(old.exists() for old in beside):
-            # Whoever is killed from here on leaves no file that counts, rather than one with another's parts.
+            # If the process is killed after this, there is no main file, rather than one with files of another.
             path.unlink(missing_ok=True)
             for old in beside.keys() - parts.keys():
                 old.unlink(missing_ok=True)
-        for target, draft in drafts.items():  # the one that counts is the last
+        for target, draft in drafts.items():  # the main file is the last
             os.replace(draft, target)
     except BaseException:
         for draft in drafts.values():
@@ -91,6 +91,6 @@ def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] 
 
 
 def sweep(path: Path) -> None:
-    """Delete the drafts of a file that a killed process left; only for who knows that nobody is writing it."""
+    """Delete the drafts of a file that a killed process left. Call this only if no process is writing the file."""
     for draft in path.parent.glob(f"{draft_prefix(path)}*.draft"):
         draft.unlink(missing_ok=True)

@@ -11,9 +11,9 @@ NUMBER = re.compile(r"[-+–−]?[\d.,/:]*\d[\d.,/:]*([eE][-+]?\d+)?\s?[%×x]?")
 
 
 def lines(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of text, the first of them the columns' names, as lines with aligned columns.
+    """Rows of text as lines with aligned columns; the first row has the columns' names.
 
-    A column stands to the right if nothing but numbers, or nothing at all, is under its name.
+    A column is aligned to the right if all its cells are numbers or empty, and not all are empty.
     """
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -34,8 +34,8 @@ class Table:
     Attributes
     ----------
     header : names of the columns
-    rows : cells, as text or numbers; floats are shown as they are formatted by the caller
-    caption : a line above it
+    rows : cells, as text or numbers; the caller formats floats
+    caption : a line above the table
     """
 
     header: Sequence[str]
@@ -45,7 +45,7 @@ class Table:
     def _repr_html_(self) -> str:
         def line(cells: Sequence[object], tag: str) -> str:
             scope = ' scope="col"' if tag == "th" else ""
-            # A line may not break between the two numbers of a change.
+            # No line break between the two numbers of a change.
             texts = [html.escape(str(cell)).replace(" → ", "&nbsp;→&nbsp;") for cell in cells]
             return "<tr>" + "".join(f"<{tag}{scope}>{text}</{tag}>" for text in texts) + "</tr>"
 

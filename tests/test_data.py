@@ -227,7 +227,7 @@ def test_a_file_system_without_locks_holds_a_cache(mirror, monkeypatch):
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated"),
         (lambda path: path.write_bytes(path.read_bytes() + b"\0"), "damaged"),
         (lambda path: path.write_bytes(b""), "truncated"),
-        (lambda path: write_idx(path, np.zeros((20, 28, 28)), magic=0x0801), "something else"),
+        (lambda path: write_idx(path, np.zeros((20, 28, 28)), magic=0x0801), "another file"),
         (lambda path: write_idx(path, np.zeros((20, 28, 28))), "damaged"),
         (lambda path: path.write_bytes(gzip.compress(path.read_bytes())[:-9]), "damaged"),
         (lambda path: path.unlink(), "Put it there"),

@@ -241,7 +241,7 @@ def test_an_experiment_of_one_s_own_is_at_its_profile_only():
     base = EXPERIMENTS["shift-transfer"].at("quick")
     mine = replace(base, steps=3)
     assert mine.at("quick") is mine
-    with pytest.raises(ValueError, match="at the quick profile only"):
+    with pytest.raises(ValueError, match="exists at the quick profile only"):
         mine.at("smoke")
 
 

@@ -1,4 +1,4 @@
-"""What an experiment is, what each profile makes of it, and the registry of all."""
+"""Experiments: their definition, their sizes at each profile, and the registry of them all."""
 
 from gencaps_lib.experiments.profiles import at_all_profiles, model
 from gencaps_lib.experiments.registry import EXPERIMENTS, named, spec_of

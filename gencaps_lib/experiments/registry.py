@@ -1,4 +1,4 @@
-"""The registry: every experiment as one frozen dataclass, at the reference's sizes and at smaller ones."""
+"""The registry: every experiment as one frozen dataclass, at the reference's sizes and at smaller sizes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import Optimiser
 from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, Transform
 
-Models = Mapping[str, Mapping[str, ModelSpec]]  # by name, each at all profiles
+Models = Mapping[str, Mapping[str, ModelSpec]]  # name → profile → model
 
 
 def _composed(growth: float = 0.0, **sizes: Any) -> Models:
-    """Capsules whose poses compose, and beside them the article's, with a code as long and a decoder about as large.
+    """Capsules whose poses compose, and the article's capsules with an equally long code and a similar decoder size.
 
-    The code is longer than the article's: parts are drawn by small stamps, and a short code makes one digit of many.
-    `growth` is that of the models that learn a generator; `sizes` are further sizes of the article's capsules.
+    The code is longer than the article's: small stamps draw many details, and a short code makes different digits
+    alike. `growth` is for the models that learn a generator; `sizes` are further sizes of the article's capsules.
     """
     return {
-        # With the longer code, half of the runs on rotations never left the blank image at 8e-3; 6e-3 is slower.
+        # With the longer code at 8e-3, half of the runs on rotations kept drawing a blank image; 6e-3 is slower.
         "continuous-capsules-z32": model("continuous-capsules", short=adam(4e-3), z=32, hidden=192, **sizes),
         "composed-capsules-map": model("composed-capsules-map", z=32),
         "composed-capsules": model("composed-capsules", z=32, growth=growth),
@@ -33,18 +33,18 @@ def _composed(growth: float = 0.0, **sizes: Any) -> Models:
 
 
 def _generator_and_article(growth: float = 0.0) -> Models:
-    """The learned generator, and beside it the article's capsules, on rotations."""
+    """The learned generator and the article's capsules, for rotations."""
     models = _composed(growth, **_RELU)
     return {name: models[name] for name in ("continuous-capsules-z32", "composed-capsules")}
 
 
 def _baselines() -> Models:
-    """What one would reach for first; the codes are as long as those of the capsules whose poses compose."""
+    """Baselines without capsules; their codes are as long as those of the capsules whose poses compose."""
     return {name: model(name, z=32) for name in ("autoencoder-warp", "coordinate-decoder", "spatial-broadcast")}
 
 
 def _shift_models(short: Optimiser | None = None) -> Models:
-    """The article's models on shifts, and the matched autoencoder; `short` is for the continuous capsules."""
+    """The article's models for shifts, and the matched autoencoder; `short` is for the continuous capsules."""
     return {
         "autoencoder": model("autoencoder", z=10),
         "autoencoder-matched": model("autoencoder-matched", z=10),
@@ -55,7 +55,7 @@ def _shift_models(short: Optimiser | None = None) -> Models:
 
 def _shift_transfer() -> Experiment:
     def task(margin: int, slight: tuple[int, int], step: int) -> Task:
-        """Shifts up to `margin`, of which 4 and 9 see `slight`; judged every `step` pixels."""
+        """Shifts up to `margin`; 4 and 9 see only `slight`; the grid has a point every `step` pixels."""
         return Task(
             name="shift-transfer",
             transform=Shift(margin),
@@ -71,7 +71,7 @@ def _shift_transfer() -> Experiment:
         {
             **_shift_models(),
             "adversarial-autoencoder": model("adversarial-autoencoder", z=10),
-            # There once more for each precision: does it matter?
+            # The same models with other precisions: does it matter?
             "autoencoder-tf32": model("autoencoder", z=10, precision="tf32"),
             "continuous-capsules-tf32": model("continuous-capsules", z=10, precision="tf32"),
             "continuous-capsules-bf16": model("continuous-capsules", z=10, precision="bf16"),
@@ -83,7 +83,7 @@ def _shift_transfer() -> Experiment:
 
 def _shift_extrapolation() -> Experiment:
     def task(margin: int, reach: int, step: int) -> Task:
-        """Shifts up to `margin`, of which every digit sees half; judged every `step` pixels."""
+        """Shifts up to `margin`; every digit sees shifts up to `reach`; the grid has a point every `step` pixels."""
         return Task(
             name="shift-extrapolation",
             transform=Shift(margin),
@@ -110,18 +110,18 @@ def _shift_extrapolation() -> Experiment:
 
 
 _EVERY_ANGLE = tuple(round(-180 + 1.8 * step, 1) for step in range(200))
-# For short runs: every 9°, without the multiples of 90°, where the target is sharper than elsewhere.
+# For short runs: every 9°, without the multiples of 90°, where targets are sharper.
 _SOME_ANGLES = tuple(angle for angle in range(-180, 180, 9) if angle % 90)
-# The reference's continuous capsules on small canvases: more maps, and ReLU.
+# The reference's sizes of continuous capsules on small canvases: more maps, and ReLU.
 _MANY_MAPS: dict[str, Any] = {"channels": 128, "maps": 64, "nonlinearity": "relu"}
-# And for rotations beyond the range: a narrow dense layer.
+# The same for rotations beyond the range: fewer maps, and a narrow dense layer.
 _RELU: dict[str, Any] = {"channels": 32, "maps": 32, "nonlinearity": "relu"}
 _NARROW: dict[str, Any] = {"hidden": 128, **_RELU}
-# Where one chapter trains five or six models, their runs are shorter. With the shorter warm-up the continuous capsules
-# did not get off the blank image on shift extrapolation at 8e-3.
+# If one chapter trains five or six models, their runs are shorter, and so is the warm-up. Then, at 8e-3 on shift
+# extrapolation, the continuous capsules kept drawing a blank image.
 _SHORTER = adam(6e-3)
-# On a whole circle nothing leads a learned generator from where it starts to where it should be (chapter 12 says why),
-# and it is found late: the models that have one see small transforms first.
+# With angles from the whole circle, no gradient leads a learned generator to its goal (chapter 12 says why), and it is
+# found late. So models with a learned generator see small transforms first.
 _GROWTH = 0.3
 
 
@@ -139,9 +139,9 @@ def _rotation(
     transform: Rotation = Rotation(),  # noqa: B008, it is frozen
     steps: int = 1400,
 ) -> Experiment:
-    """An experiment on rotations: `everyone` sees one range of angles but for `exceptions`; judged over whole turns.
+    """An experiment on rotations: all digits see angles in `everyone`, except `exceptions`; the grid covers full turns.
 
-    `steps` are those at quick.
+    `steps` is the number of steps at the quick profile.
     """
     seen = training_ranges(everyone, exceptions)
     task = Task(
@@ -158,7 +158,7 @@ def _rotation(
 
 
 def _rotation_transfers() -> list[Experiment]:
-    """Angles that other digits were seen at."""
+    """Experiments with angles at which only other digits were seen."""
     lengths = (10, 20, 128)
     return [
         _rotation(
@@ -192,7 +192,7 @@ def _rotation_transfers() -> list[Experiment]:
                 "continuous-capsules": model("continuous-capsules", z=20, **_MANY_MAPS),
                 "digit-capsules": model("digit-capsules", z=20),
                 **_composed(_GROWTH, **_RELU),
-                # All angles from the first step on: what seeing small ones first is worth.
+                # All angles from the first step on, to compare with small angles first.
                 "composed-capsules-at-once": model("composed-capsules", z=32),
                 **_baselines(),
             },
@@ -212,7 +212,7 @@ def _rotation_transfers() -> list[Experiment]:
 
 
 def _rotations_beyond() -> list[Experiment]:
-    """Angles that no digit was seen at, or only one class."""
+    """Experiments with angles at which no digit was seen, or only one class."""
     return [
         _rotation(
             "rotation-extrapolation",
@@ -248,7 +248,7 @@ def _rotations_beyond() -> list[Experiment]:
             _generator_and_article(),
             everyone=(0, 0),
             exceptions={2: (-90, 90)},
-            # The multiples of 90° are left out of the grid; the next ones are near enough to upright.
+            # The grid has no multiples of 90°, so not 0° either; ±9° is close enough to upright.
             inside=(-9, 9),
         ),
         _rotation(
@@ -268,7 +268,7 @@ def _rotations_beyond() -> list[Experiment]:
 
 
 def _rotation_range() -> Experiment:
-    """The test of capsules that recognise: 3 and 4 are seen near upright only; 6 and 9, alike upside down, never."""
+    """The test of capsules that recognise: 3 and 4 are seen near upright only. 6 and 9 look alike and are left out."""
     task = Task(
         name="rotation-range",
         transform=Rotation(),
@@ -298,7 +298,7 @@ def _steps_of(step: float) -> tuple[float, ...]:
 
 
 def _extrapolation(name: str, title: str, full: Transform, small: Transform) -> Experiment:
-    """An experiment on a transform that reaches from -1 to 1, of which every digit sees the inner half."""
+    """An experiment on a transform with values from -1 to 1; every digit sees those from -0.5 to 0.5."""
 
     def task(transform: Transform, step: float) -> Task:
         return Task(
@@ -314,7 +314,7 @@ def _extrapolation(name: str, title: str, full: Transform, small: Transform) -> 
 
 
 def _extrapolations() -> list[Experiment]:
-    """What a learned generator must do beside shift and rotation."""
+    """Experiments with transforms other than shift and rotation, for learned generators."""
     return [
         _extrapolation("scale-extrapolation", "scale every digit beyond all sizes that were seen", Scale(), Scale()),
         _extrapolation("shear-extrapolation", "shear every digit beyond all shears that were seen", Shear(), Shear()),
@@ -343,16 +343,17 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
 
 
 def named(name: str) -> Experiment:
-    """The experiment of a name, or a ValueError that lists them."""
+    """Return an experiment by name; an unknown name raises a ValueError that lists the experiments."""
     if name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {name!r}: choose one of {', '.join(EXPERIMENTS)}")
     return EXPERIMENTS[name]
 
 
 def spec_of(name: str, task: Task) -> ModelSpec | None:
-    """What a model is in the registry's experiment that has the task's name; None where it lacks one or the other.
+    """The spec of a model in the registry's experiment with the task's name; None if there is no such model.
 
-    It is that at the profile whose task this is, the current profile's first; at the current profile, if none has it.
+    It is taken from a profile that has exactly this task, the current profile first. If no profile has this task, it is
+    taken from the current profile.
     """
     entry = EXPERIMENTS.get(task.name)
     if entry is None or name not in entry.specs:

@@ -1,4 +1,4 @@
-"""What an experiment is: a task, models and their training, at a profile; and what a kind of models is asked."""
+"""An experiment: a task, models and their training, at one profile; and how each kind of model is evaluated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gencaps_lib.models import CLASSIFIERS, count_parameters, make
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
 
-# Architectures whose loss TF32 moves by no more than seeds lie apart, on all published runs that tried (shift transfer
-# at the quick profile); a test holds the list to them.
+# Architectures trained with TF32 on CUDA. In all published runs that compare (shift transfer at the quick profile),
+# TF32 changes their loss by no more than the spread between seeds; a test checks this.
 TF32_ON_CUDA = frozenset({"autoencoder", "continuous-capsules"})
 PROFILES = {
     "smoke": "embedded digits, tens of steps: does everything run?",
@@ -33,13 +33,13 @@ def current_profile() -> str:
     Raises
     ------
     ValueError
-        It names none.
+        There is no profile of this name.
     """
     return check_profile(os.environ.get("GENCAPS_PROFILE") or "quick")
 
 
 def check_profile(name: str) -> str:
-    """The name of a profile, or a ValueError that lists them."""
+    """Return the name of a profile; an unknown name raises a ValueError that lists the profiles."""
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}")
     return name
@@ -47,16 +47,16 @@ def check_profile(name: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of models is asked, and what of it is compared.
+    """How a kind of model is evaluated: models that draw, or models that recognise.
 
     Attributes
     ----------
-    judge : model, task, digits → per digit, what went wrong at each point of the task's grid; and of the held-out
-        digits' images, see `evaluation.image_means`, if single ones are kept
-    answer : model, untransformed images and codes → what the model makes of them
-    learned : model → what it found out that is to be kept, see `Decoder.learned`
+    judge : model, task, digits → per digit, the error at each point of the task's grid; and the means of the held-out
+        digits' images, see `evaluation.image_means`, if there are any
+    answer : model, untransformed images and codes → the model's output
+    learned : model → what it learned that is kept with the result, see `Decoder.learned`
     size : model → the number of parameters to compare
-    counted : of what, in words
+    counted : in words, which parameters `size` counts
     """
 
     judge: Callable[[Any, Task, Digits], tuple[Curve, ImageMeans]]
@@ -84,15 +84,15 @@ RECOGNISES = Kind(
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model of an experiment at one profile: what it is, how large, and how it is trained.
+    """One model of an experiment at one profile: its architecture, its sizes, and its training.
 
     Attributes
     ----------
     architecture : one of `models.ARCHITECTURES` or `models.CLASSIFIERS`
     sizes : as in `models.make`
     optimiser : by default the reference's
-    growth : in which share of the steps the transforms grow, as in `training.fit`
-    precision : of products in training; by default the usual one, see `Experiment.precision_on`
+    growth : share of the steps in which the transforms grow, as in `training.fit`
+    precision : precision of products in training; if None, see `Experiment.precision_on`
     """
 
     architecture: str
@@ -106,11 +106,11 @@ class ModelSpec:
 
     @property
     def kind(self) -> Kind:
-        """Whether it draws or recognises, and so how it is judged."""
+        """The kind of model: it draws or recognises, and is evaluated accordingly."""
         return RECOGNISES if self.architecture in CLASSIFIERS else DRAWS
 
     def build(self, task: Task, seed: int = 0) -> nn.Module:
-        """The model, with weights that the seed fixes."""
+        """Build the model, with weights drawn from the seed."""
         return make(self.architecture, task.transform, seed, **self.sizes)
 
 
@@ -120,19 +120,19 @@ class Experiment:
 
     Attributes
     ----------
-    task : what is learned and how it is judged
-    title : a line for people
-    figures : the figures of the article that it makes
+    task : what is learned, and how models are tested
+    title : one line that describes it to people
+    figures : the figures of the article that it reproduces
     specs : the models by name, in the order in which they are shown
-    steps : training steps
-    batch : targets in a batch
-    draws : transforms under which each image of a batch is drawn
-    seeds : the seeds that are run; a run's seed is that of its weights and of its batches
-    test_digits : images of each test digit that are judged, all if None
-    test_sample : images drawn from all test digits that are judged in their place, see `Digits.sample`
+    steps : number of training steps
+    batch : number of targets in a batch
+    draws : number of transforms of each image in a batch
+    seeds : the seeds of the runs; a run uses its seed for its weights and its batches
+    test_digits : number of test images of each digit; all if None
+    test_sample : if given, test instead on this number of images drawn from all test digits, see `Digits.sample`
     source : data set, as in `load_digits`
     profile : name of the profile
-    profiles : the same experiment at each profile, this one included; what `at` chooses from
+    profiles : the same experiment at each profile, including this one; `at` chooses from these
     """
 
     task: Task
@@ -151,7 +151,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for where, counts in (("in", self.task.is_inside), ("out of", self.task.is_outside)):
-            if not any(map(counts, self.task.grid)):  # else it would be noticed after the training
+            if not any(map(counts, self.task.grid)):  # otherwise the error would come only after the training
                 raise ValueError(f"no point of the grid lies {where} the held-out digits' range ({self.task.scored})")
         object.__setattr__(self, "specs", read_only(self.specs))
         object.__setattr__(self, "profiles", read_only(self.profiles))
@@ -166,7 +166,7 @@ class Experiment:
         return tuple(self.specs)
 
     def spec(self, model: str) -> ModelSpec:
-        """One of the models, or a ValueError that lists them."""
+        """Return one of the models; an unknown name raises a ValueError that lists them."""
         if model not in self.specs:
             raise ValueError(f"unknown model {model!r} in {self.name}: choose one of {', '.join(self.specs)}")
         return self.specs[model]
@@ -176,26 +176,26 @@ class Experiment:
         return replace(self, specs={model: self.spec(model) for model in models})
 
     def at(self, profile: str | None = None) -> Experiment:
-        """The experiment at a profile, by default the current one. Sizes change, and nothing else.
+        """The experiment at a profile, by default the current one. Only sizes differ between profiles.
 
         Raises
         ------
         ValueError
-            An unknown profile, or an experiment of your own that is at another one only.
+            The profile is unknown, or this is your own experiment, which exists only at another profile.
         """
         profile = check_profile(profile) if profile else current_profile()
         if profile == self.profile:
             return self
-        # What `dataclasses.replace` made of an entry keeps the entry's profiles, which are not those of what it made.
+        # A copy that `dataclasses.replace` made of an entry still has the entry's profiles, which do not fit the copy.
         if profile not in self.profiles or self.profiles.get(self.profile) != self:
             raise ValueError(
-                f"{self.name} is at the {self.profile} profile only: make it from the registry's experiment at "
-                f"the {profile} profile"
+                f"{self.name} exists at the {self.profile} profile only: make it again from the registry's experiment "
+                f"at the {profile} profile"
             )
         return replace(self.profiles[profile], profiles=self.profiles)
 
     def optimiser(self, model: str) -> Optimiser:
-        """How a model is trained here."""
+        """The optimiser of a model."""
         return self.spec(model).optimiser
 
     def precision_on(self, device: torch.device, model: str) -> str:
@@ -208,7 +208,7 @@ class Experiment:
         return spec.precision or usual
 
     def fit_options(self, device: torch.device, model: str) -> dict[str, Any]:
-        """How a model is trained on a device, as arguments of `training.fit`."""
+        """The arguments of `training.fit` for a model on a device."""
         return {
             "optimiser": self.optimiser(model),
             "batch": self.batch,
@@ -218,16 +218,16 @@ class Experiment:
         }
 
     def judged(self, test: Digits) -> Digits:
-        """The test digits that models are judged on."""
+        """The test digits on which models are evaluated."""
         test = test.of(*self.task.digits)
         if self.test_sample is not None:
             return test.sample(self.test_sample)
         return test if self.test_digits is None else test.first(self.test_digits)
 
     def build(self, model: str, seed: int = 0) -> nn.Module:
-        """Build one of the experiment's models: an `Autoencoder`, or one of `classifiers`."""
+        """Build one of the experiment's models: an `Autoencoder`, or a classifier of `classifiers`."""
         return self.spec(model).build(self.task, seed)
 
     def kind(self, model: str) -> Kind:
-        """Whether a model draws or recognises, and so how it is judged."""
+        """The kind of a model: it draws or recognises, and is evaluated accordingly."""
         return self.spec(model).kind
