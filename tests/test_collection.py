@@ -97,7 +97,7 @@ def test_the_bootstrap_interval_is_the_textbook_one():
     [
         (lambda runs: runs.inside(10), "choose one of 0, 1, 2"),
         (lambda runs: runs.inside(4, over="pixels"), "'seeds' or 'images'"),
-        (lambda runs: runs.inside(3, over="images"), "not of 3"),
+        (lambda runs: runs.inside(3, over="images"), "single images of 3"),
     ],
 )
 def test_what_was_not_kept_is_refused(made, ask, complaint):
@@ -108,7 +108,7 @@ def test_what_was_not_kept_is_refused(made, ask, complaint):
 def test_results_that_differ_in_more_than_the_seed_are_not_counted_together(folder, place):
     other = replace(results.read(place / "seed1.json"), source="mnist")
     results.write(other, folder, force=True)
-    with pytest.raises(ResultError, match="cannot be counted together"):
+    with pytest.raises(ResultError, match="cannot be compared"):
         results.load(folder, "shift-transfer", MODEL)
 
 
@@ -203,23 +203,23 @@ def _profile(place):
     ("damage", "complaint"),
     [
         (_edit, "seed0.json was changed after it was written"),
-        (_steps, "trained for 19 steps, and not for 20"),
-        (_fingerprint, "another configuration or model than today's"),
+        (_steps, "trained for 19 steps, not for 20"),
+        (_fingerprint, "another configuration or model than the present one"),
         (_interrupt, "interrupted after 7 of 20 steps"),
-        (_profile, "made at the profile tiny"),
+        (_profile, "made at the unknown profile 'tiny'"),
         (lambda place: (place / "seed0.json").write_text("{", encoding="utf-8"), "is not a result"),
         (lambda place: (place / "seed0.json").rename(place / "seed5.json"), "seed5.json is the result of .*seed0.json"),
         (lambda place: place.rename(place.parent / "digit-capsules"), "digit-capsules/seed0.json is the result of"),
-        (lambda place: (place / "seed1.json").rename(place.parent / "seed1.json"), "no result, and in no result's"),
+        (lambda place: (place / "seed1.json").rename(place.parent / "seed1.json"), "not a result and does not belong"),
         (
             lambda place: (place / "notes.txt").write_bytes(b"mine"),
-            "no result, and in no result's place",
+            "not a result and does not belong to one",
         ),
         (
             lambda place: (place / "seed0.csv").write_bytes(b"mine"),
-            "no result, and in no result's place",
+            "not a result and does not belong to one",
         ),
-        (lambda place: (place / "seed0.json").unlink(), "belongs to a result that is not there"),
+        (lambda place: (place / "seed0.json").unlink(), "belongs to a result that does not exist"),
         (lambda place: (place / "seed0.gallery.npz").unlink(), "cannot read .*seed0.gallery.npz"),
         (lambda place: (place / "seed0.gallery.npz").write_bytes(b"mine"), "gallery.npz was changed"),
         (lambda place: (place / "seed0.decoder.safetensors").write_bytes(b"mine"), "safetensors was changed"),
@@ -238,7 +238,7 @@ def test_a_changed_model_makes_results_stale(made, monkeypatch):
 
 
 def test_a_check_of_no_folder_is_no_pass(tmp_path):
-    with pytest.raises(ResultError, match="no folder"):
+    with pytest.raises(ResultError, match="not a folder of results"):
         results.check(tmp_path / "nothing")
 
 
@@ -254,7 +254,9 @@ def own(digits, folder):
 def test_an_own_experiment_is_kept_named_and_read(folder, own):
     assert results.check(folder) == []
     (line,) = results.unregistered(folder)
-    assert re.search("mine/continuous-capsules/seed0.json is of an experiment or a model that the registry lacks", line)
+    assert re.search(
+        "mine/continuous-capsules/seed0.json is of an experiment or a model that is not in the registry", line
+    )
     runs = results.load(folder, own, MODEL)
     assert runs.label == "embedded, smoke profile, 2 steps, seeds 0"
     assert results.load_decoder(folder, own, MODEL)(torch.zeros(1, 10), torch.zeros(1, 2)).shape[0] == 1
@@ -291,7 +293,7 @@ def test_what_may_not_be_looked_at_does_not_hide_the_rest(folder, place, monkeyp
     (place / "notes.txt").touch()
     monkeypatch.setattr(Path, "is_dir", is_dir)
     notes, refused = results.check(folder)
-    assert "notes.txt is no result" in notes
+    assert "notes.txt is not a result" in notes
     assert re.search("cannot look at .*seed0.json .Permission denied", refused)
 
 

@@ -291,4 +291,4 @@ def test_report_of_other_results_decides_what_it_can(tmp_path, capsys):
 
 def test_report_of_no_folder_is_one_line(tmp_path, capsys):
     assert command_line.main(["report", str(tmp_path / "nowhere")]) == 1
-    assert "no folder of results" in capsys.readouterr().err
+    assert "not a folder of results" in capsys.readouterr().err

@@ -242,7 +242,7 @@ def test_a_change_is_measured_beside_the_seeds():
 
 def test_what_cannot_be_compared_is_refused():
     one, other = made_up(0, [1.0], 1.0, 2.0), made_up(1, [1.0], 1.0, 2.0)
-    with pytest.raises(ValueError, match="one seed cannot say"):
+    with pytest.raises(ValueError, match="one seed cannot show"):
         moved(runs(one), runs(one), 4)
     for key, value in (("seed", 2), ("made", 2), ("profile", "full"), ("source", "embedded")):
         changed = [SimpleNamespace(**{**vars(result), key: value}) for result in (one, other)]

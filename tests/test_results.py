@@ -71,11 +71,11 @@ def test_what_was_interrupted_replaces_only_what_is_less(outcome, tmp_path):
 
     path = results.write(interrupted(3), tmp_path)
     results.write(interrupted(4), tmp_path, force=True)
-    with pytest.raises(ResultError, match="is kept: it is of 4 steps"):
+    with pytest.raises(ResultError, match="is kept: it has 4 steps"):
         results.write(interrupted(3), tmp_path, force=True)
     assert results.read(path).made == 4
     results.write(outcome, tmp_path, force=True)  # of two steps, and whole
-    with pytest.raises(ResultError, match="is kept: it is of 2 steps"):
+    with pytest.raises(ResultError, match="is kept: it has 2 steps"):
         results.write(interrupted(4), tmp_path, force=True)
     assert same(results.read(path), outcome)
     path.write_text("damaged", encoding="utf-8")

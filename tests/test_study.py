@@ -262,7 +262,7 @@ def test_stale_results_are_shown_and_kept_until_force(one, capsys):
     before = (one / "seed0.json").read_bytes()
     assert study("--status", models=PAIR[:1]) == 1
     shown = capsys.readouterr().out
-    assert "made at the quick profile, and not at smoke" in shown
+    assert "made at the quick profile, not at smoke" in shown
     assert "1 stale" in shown
     assert study(models=PAIR[:1]) == 1
     assert (one / "seed0.json").read_bytes() == before
@@ -276,7 +276,7 @@ def test_status_runs_nothing_and_finds_damage(one, capsys, monkeypatch):
     assert re.search("digit-capsules +0/1 .* 1 missing", capsys.readouterr().out)
     (one / "notes.txt").write_text("mine", encoding="utf-8")
     assert study("--status") == 1
-    assert "notes.txt is no result" in capsys.readouterr().out
+    assert "notes.txt is not a result" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_digits_that_stood_in_for_mnist_are_stale_once_it_is_here(one, capsys, m
     assert look(job, "results").kind == "done"
     state = look(job, "results", mnist)
     assert state.kind == "stale"
-    assert "made on embedded digits, and here is mnist" in state.note
+    assert "made on embedded digits, but the data here are mnist" in state.note
     monkeypatch.setenv("GENCAPS_DATA", str(mnist))
     assert Study([job], "results").states[job].kind == "stale"
     results.write(replace(stood_in, source="mnist"), "results", force=True)

@@ -1,4 +1,4 @@
-"""Results of runs: made, kept, read back, judged together; studies of many."""
+"""Results of runs: make, store, read and compare them; studies with many runs."""
 
 from gencaps_lib.results.attachments import GALLERY, IMAGES, extras
 from gencaps_lib.results.engines import Engine, EngineError, LocalEngine

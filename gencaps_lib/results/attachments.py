@@ -1,4 +1,4 @@
-"""What is kept beside a result: pictures that the model drew, and the weights of a small decoder."""
+"""Files that belong to a result: pictures that the model drew, and the weights of a small decoder."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from gencaps_lib.training import precision_context
 GALLERY = "gallery.npz"
 DECODER = "decoder.safetensors"
 SUFFIXES = (GALLERY, DECODER)
-IMAGES = 3  # of each held-out digit in a gallery
-DECODER_BYTES = 1_500_000  # decoders of this size and more are not kept
+IMAGES = 3  # images of each held-out digit in a gallery
+DECODER_BYTES = 1_500_000  # decoders of this size or larger are not kept
 
 
 class Gallery(TypedDict):
-    """Targets and what a model draws of them: (P, 3·D, side, side) uint8, 0 the background, see `gallery`."""
+    """Targets and the model's drawings: (P, 3·D, side, side) uint8, background 0, see `gallery`."""
 
     target: np.ndarray
     drawn: np.ndarray
 
 
 def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, seed: int) -> dict[str, bytes]:
-    """The files to be kept beside the result of a trained model, by suffix; none for a classifier.
+    """The files that belong to the result of a trained model, suffix → content; none for a classifier.
 
     Parameters
     ----------
-    experiment : at the profile of the run
-    name : of the model in it
-    model : trained, on the device of the digits
-    test : the test digits, of which a gallery shows the first of each held-out digit
-    seed : of the run; only the decoder of seed 0 is kept
+    experiment : the experiment at the run's profile
+    name : name of the model in it
+    model : the trained model, on the device of the digits
+    test : the test digits; a gallery shows the first images of each held-out digit
+    seed : seed of the run; only the decoder of seed 0 is kept
     """
     if experiment.kind(name) is RECOGNISES:
         return {}
@@ -56,11 +56,11 @@ def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, se
 
 @torch.no_grad()
 def gallery(model: nn.Module, task: Task, digits: Digits) -> Gallery:
-    """Targets and what a model draws of them, to look at.
+    """Make small pictures of targets and of the model's drawings.
 
     Returns
     -------
-    a row for each of the P points of ``task.some_points()``, a column for each of the first three images of the D
+    one row for each of the P points of ``task.some_points()``, one column for each of the first three images of the D
     held-out digits
     """
     images = torch.cat([digits.of(digit).first(IMAGES).images for digit in task.held_out])
@@ -98,7 +98,7 @@ def unpack_decoder(experiment: Experiment, name: str, content: bytes) -> Decoder
     Raises
     ------
     ValueError
-        The content is no safetensors file, or holds the weights of another decoder.
+        The content is not a safetensors file, or has the weights of another decoder.
     """
     built = experiment.build(name)
     assert isinstance(built, Autoencoder)

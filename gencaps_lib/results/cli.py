@@ -39,7 +39,7 @@ from gencaps_lib.training import DivergedError
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the commands to the command line's."""
+    """Add the commands to the command line."""
     listing = commands.add_parser("list", help="every experiment and model, with sizes, steps, ranges and figures")
     listing.set_defaults(do=list_experiments)
     run = commands.add_parser("run", help="train and judge one experiment's models, and write a result file for each")
@@ -98,7 +98,7 @@ def _grouped(task: Task) -> dict[tuple[float, float], list[int]]:
 
 
 def run_experiment(options: argparse.Namespace, profile: str) -> int:
-    """Run one or all models of an experiment; returns the exit status."""
+    """Run one or all models of an experiment; return the exit status."""
     experiment = named(options.experiment).at(profile)
     if options.model is not None and options.model not in experiment.models:
         raise ValueError(f"unknown model {options.model!r}: choose one of {', '.join(experiment.models)}")
@@ -140,7 +140,7 @@ def run_experiment(options: argparse.Namespace, profile: str) -> int:
 
 
 def run_study(options: argparse.Namespace, profile: str) -> int:
-    """Make the missing runs of a study, or say how it stands; returns the exit status."""
+    """Make the missing runs of a study, or print its status; return the exit status."""
     jobs = plan(profile, options.experiments, options.models, options.seeds)
     study = Study(jobs, options.out, options.retry, options.force, options.data)
     looked = options.status and Path(options.out).exists()

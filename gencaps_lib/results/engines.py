@@ -1,4 +1,4 @@
-"""What makes the runs of a study: this process; for a Ray cluster see `ray`."""
+"""Engines make the runs of a study. This one uses this process; for a Ray cluster see `ray`."""
 
 from __future__ import annotations
 
@@ -19,76 +19,76 @@ from gencaps_lib.training import turns
 
 
 class EngineError(RuntimeError):
-    """An engine that cannot be used; the message says what to do."""
+    """An engine cannot be used; the message says what to do."""
 
 
-Outcome = Made | str  # or why there is none
+Outcome = Made | str  # the run, or the reason why it failed
 
 
 def attempt(job: Job, train: Digits, test: Digits, progress: bool = False) -> Outcome:
-    """Make a run; whatever goes wrong in it becomes a reason, but for being interrupted."""
+    """Make a run; any error is returned as a reason, except an interruption, which is raised."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "interrupted", UserWarning)  # the model is not kept
             return make(job.entry, job.model, train, test, job.seed, progress, partial=False)
-    except Exception as error:  # a study goes on, whatever it is: out of memory, a loss that is not finite, a bug
+    except Exception as error:  # a study continues after any error: no memory, a loss that is not finite, a bug
         return reason(error)
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error's message, or its kind."""
+    """The first line of an error's message, or its class name."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 def _check_gpu(device: torch.device) -> None:
-    """Raise an EngineError where a GPU does not answer: after some errors it answers nothing more to a process."""
+    """Raise an EngineError if the GPU does not answer. After some errors, this process cannot use it any more."""
     if device.type != "cuda":
         return
     try:
         torch.cuda.synchronize(device)
     except RuntimeError as error:
         raise EngineError(
-            f"the GPU does not answer any more ({reason(error)}): start the study again, it goes on "
-            "where it was; --retry makes the run that failed once more"
+            f"the GPU does not answer any more ({reason(error)}): start the study again to continue it; "
+            "--retry also repeats the run that failed"
         ) from None
 
 
 class Engine(Protocol):
-    """What makes the runs of a study."""
+    """Makes the runs of a study."""
 
     @property
     def capacity(self) -> int:
-        """How many jobs can be under way at once."""
+        """How many jobs can run at the same time."""
 
     def start(self, job: Job) -> None:
-        """Take a job."""
+        """Start a job."""
 
     def finish(self) -> tuple[Job, Outcome]:
-        """Wait for one of the jobs under way, and hand over what came of it."""
+        """Wait until one of the started jobs ends; return it and its outcome."""
 
     def close(self) -> None:
-        """Drop what is under way."""
+        """Stop all started jobs."""
 
 
 class LocalEngine:
-    """Makes runs in this process: one after the other, or on a GPU several at once, each on a stream of its own.
+    """Makes runs in this process: one after the other, or on a GPU several at once, each on its own stream.
 
     Parameters
     ----------
-    digits : training and test digits by source, on the device to train on
-    progress : show a bar while training, where runs are made one after the other
-    at_once : how many runs are under way at once
+    digits : source → training and test digits, on the device to train on
+    progress : show a bar while training, if runs are made one after the other
+    at_once : how many runs are made at the same time
 
     Raises
     ------
     EngineError
-        Several at once on another device than CUDA, where nothing would be gained.
+        Several runs at once on another device than CUDA; this would not save time.
     """
 
     def __init__(self, digits: Mapping[str, tuple[Digits, Digits]], progress: bool = True, at_once: int = 1) -> None:
         devices = {train.images.device.type for train, _ in digits.values()}
         if at_once > 1 and devices - {"cuda"}:
-            raise EngineError("several runs at once pay on CUDA only: leave --at-once out, or start several studies")
+            raise EngineError("several runs at once are faster on CUDA only: omit --at-once, or start several studies")
         self.capacity = at_once
         self._digits = digits
         self._progress = progress and at_once == 1
@@ -110,7 +110,7 @@ class LocalEngine:
         return job, attempt(job, train, test, self._progress) if outcome is None else outcome
 
     def _beside(self, job: Job) -> None:
-        """Make a run in a thread of its own."""
+        """Make a run in its own thread."""
         outcome: Outcome = "interrupted"
         try:
             with turns.taken():

@@ -1,4 +1,4 @@
-"""What a result depends on: a run's configuration as plain data, and fingerprints that notice when it changed."""
+"""What a result depends on: a run's configuration as plain data, and fingerprints that detect changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gencaps_lib.transforms import SIDE
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, mappings and tuples as the dicts and lists that JSON has."""
+    """Convert dataclasses, mappings and tuples to dicts and lists, for JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
         return {"kind": type(value).__name__, **plain(fields)}
@@ -28,9 +28,9 @@ def plain(value: Any) -> Any:
 
 
 def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
-    """Everything that determines a run of a model but its seed, as plain data."""
+    """Everything that determines a run of a model, except its seed, as plain data."""
     task, spec = plain(experiment.task), experiment.spec(model)
-    # What is as usual is not named: results stay what they were before there was a choice.
+    # Default values are left out, so that older results, from before these options existed, stay valid.
     task["sizes"] = {**({"architecture": spec.architecture} if spec.architecture != model else {}), **plain(spec.sizes)}
     return {
         "task": task,
@@ -46,11 +46,10 @@ def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
 
 
 def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, Any]:
-    """What must stay as it is for a result to stay true: a hash of the configuration, and a probe of the model.
+    """A hash of the configuration and a probe of the model; if one of them changes, a result is stale.
 
-    The probe is the mean and the deviation of what the freshly built model draws from a fixed input. It is kept as
-    numbers and compared with a tolerance, because a hash of rounded numbers flips where one lies on the
-    border of its rounding.
+    The probe has the means and standard deviations of a new model's outputs for a fixed input. It is kept as numbers
+    and compared with a tolerance. A hash of rounded numbers could change if a number is close to a rounding border.
     """
     config = json.dumps(configuration(experiment, model), sort_keys=True)
     digest = hashlib.sha256(config.encode()).hexdigest()
@@ -65,7 +64,7 @@ def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, 
 
 
 def matches(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two fingerprints are of the same configuration and of models that compute the same."""
+    """Whether two fingerprints have the same configuration, and probes that agree."""
     return one["config"] == other["config"] and all(
         math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-5) for a, b in zip(one["probe"], other["probe"], strict=True)
     )

@@ -1,4 +1,4 @@
-"""Folders of results: all seeds of a model, decoders that were kept, and checks of what lies there."""
+"""Folders of results: read all seeds of a model, read decoders, and check the files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gencaps_lib.results.fingerprints import configuration, fingerprint, matches
 from gencaps_lib.results.record import FAILURE, RESULT_NAME, Result, ResultError, beside, open_result, read, result_path
 from gencaps_lib.results.statistics import Runs
 
-PUBLISHED = Path(__file__).parent / "published"  # the results that are shipped with the library, a folder a profile
-FRESH = 10  # seeds from here on were run after the rules that they judge were written down, see `verdicts`
+PUBLISHED = Path(__file__).parent / "published"  # results that come with the library, one folder for each profile
+FRESH = 10  # seeds from here on were run after the rules for the verdicts were written down, see `verdicts`
 
 
 def published(
@@ -27,14 +27,14 @@ def published(
 
     Parameters
     ----------
-    folder : of results; by default those of the quick profile that chapters show
-    seeds : that count
-    experiments : names, all by default
+    folder : folder of results; by default those of the quick profile, which chapters show
+    seeds : the seeds to read
+    experiments : names; all by default
 
     Raises
     ------
     ResultError
-        As `load`, or the folder is not there.
+        As `load`, or the folder does not exist.
     """
     found, complaints = readable(folder, seeds, experiments)
     if complaints:
@@ -45,17 +45,17 @@ def published(
 def readable(
     folder: str | os.PathLike, seeds: range = range(sys.maxsize), experiments: Sequence[str] = ()
 ) -> tuple[dict[str, dict[str, Runs]], list[str]]:
-    """As `published`, but for models whose results cannot be read or counted together; and of these a line each.
+    """As `published`, without results that cannot be read or compared; also one line about each of these models.
 
     Raises
     ------
     ResultError
-        The folder is not there.
+        The folder does not exist.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ResultError(
-            f"{folder} is no folder of results: make them with `python -m gencaps_lib study --out {folder}`"
+            f"{folder} is not a folder of results: make results with `python -m gencaps_lib study --out {folder}`"
         )
     found: dict[str, dict[str, Runs]] = {}
     complaints = []
@@ -70,26 +70,26 @@ def readable(
 
 
 def unregistered(folder: str | os.PathLike) -> list[str]:
-    """The results in a folder that are of an experiment or a model of the user's own, a line each."""
+    """One line for each result of an experiment or a model that is not in the registry, but the user's own."""
     paths = (path for path in sorted(Path(folder).glob("*/*/*")) if RESULT_NAME.fullmatch(path.name))
     return [
-        f"{path} is of an experiment or a model that the registry lacks, and is kept: read it with results.read"
+        f"{path} is of an experiment or a model that is not in the registry, and is kept: read it with results.read"
         for path in paths
         if path.parts[-3] not in EXPERIMENTS or path.parts[-2] not in EXPERIMENTS[path.parts[-3]].models
     ]
 
 
 def fresh(*experiments: str, folder: str | os.PathLike = PUBLISHED) -> dict[str, dict[str, dict[str, Runs]]]:
-    """The results that judge the article's claims: profile → experiment → model → its seeds from `FRESH` on.
+    """The results that decide about the article's claims: profile → experiment → model → its seeds from `FRESH` on.
 
     Parameters
     ----------
-    experiments : names, all by default
-    folder : has a folder of results for each profile
+    experiments : names; all by default
+    folder : contains a folder of results for each profile
 
     Returns
     -------
-    profiles in the order of `PROFILES`, from the shortest to the longest
+    the results by profile, in the order of `PROFILES`, from the shortest to the longest
 
     Raises
     ------
@@ -113,20 +113,20 @@ def _results(folder: Path, experiment: str, model: str, seeds: range) -> list[Pa
 def load(
     folder: str | os.PathLike, experiment: str | Experiment, model: str, seeds: range = range(sys.maxsize)
 ) -> Runs:
-    """The results of a model's seeds, all by default, for mean curves, means and ratios with intervals.
+    """Read a model's results, for mean curves, and for means and ratios with intervals.
 
     Parameters
     ----------
-    folder : of results
-    experiment : a name of the registry, or an experiment of your own
-    model : its name in the experiment
-    seeds : that count
+    folder : folder of results
+    experiment : a name of the registry, or your own experiment
+    model : the model's name in the experiment
+    seeds : the seeds to read; all by default
 
     Raises
     ------
     ResultError
-        There are none, one cannot be read, they are not of one kind (profile, steps, data, code), or of another task
-        than the experiment's today.
+        There are no results, one cannot be read, they differ in profile, steps, data or code, or their task is not the
+        experiment's present task.
     """
     name = experiment if isinstance(experiment, str) else experiment.name
     paths = _results(Path(folder), name, model, seeds)
@@ -138,47 +138,47 @@ def load(
     for path, result in zip(paths, runs, strict=True):
         if _kind(result) != _kind(runs[0]):
             raise ResultError(
-                f"{paths[0]} ({runs[0].label}) and {path} ({result.label}) cannot be counted together: "
+                f"{paths[0]} ({runs[0].label}) and {path} ({result.label}) cannot be compared: "
                 "run one again with --force, or move it away"
             )
     if runs[0].config["task"] != configuration(registered, model)["task"]:
-        raise ResultError(f"{paths[0]} is of another task than {name} is today: run it again with --force")
+        raise ResultError(f"{paths[0]} was made with another task than {name} has now: run it again with --force")
     return Runs(tuple(runs), registered.task)
 
 
 def _kind(result: Result) -> tuple:
-    """What results must have in common to be counted together."""
+    """What results must have in common to be compared."""
     return result.profile, result.source, result.fingerprint["config"], result.made
 
 
 def _registered(path: Path, result: Result) -> Experiment:
-    """The experiment of the registry that a result is of, at its profile."""
+    """The registry's experiment for a result, at the result's profile."""
     registered = EXPERIMENTS.get(result.experiment)
     if registered is None or result.model not in registered.models:
         raise ResultError(
-            f"{path} is of {result.experiment}, {result.model}, which the registry lacks: give the experiment itself, "
-            "and not its name"
+            f"{path} is of {result.experiment}, {result.model}, which is not in the registry: give the experiment "
+            "itself, not its name"
         )
     if result.profile not in PROFILES:
-        raise ResultError(f"{path} was made at the profile {result.profile}: those of the registry are {PROFILES}")
+        raise ResultError(f"{path} was made at the unknown profile {result.profile!r}: known are {', '.join(PROFILES)}")
     return registered.at(result.profile)
 
 
 def load_decoder(folder: str | os.PathLike, experiment: str | Experiment, model: str) -> Decoder:
-    """The trained decoder that is kept beside the result of seed 0: latent (B, z), code (B, code_length) → image.
+    """Read the trained decoder stored with the result of seed 0: latent (B, z), code (B, code_length) → image.
 
     Takes the arguments of `load`.
 
     Raises
     ------
     ResultError
-        There is no such result, no decoder is kept beside it (only small ones are), or it is damaged.
+        There is no such result, it has no decoder (only small ones are stored), or the decoder is damaged.
     """
     path = result_path(folder, experiment if isinstance(experiment, str) else experiment.name, model, 0)
     result, files = open_result(path)
     kept = beside(path, DECODER)
     if DECODER not in files:
-        raise ResultError(f"no decoder is kept beside {path}: only small ones are")
+        raise ResultError(f"there is no decoder for {path}: only small ones are stored")
     complaint = _damage(kept, files[DECODER])
     if complaint:
         raise ResultError(complaint)
@@ -190,7 +190,7 @@ def load_decoder(folder: str | os.PathLike, experiment: str | Experiment, model:
 
 
 def _damage(path: Path, written: str) -> str | None:
-    """What is wrong with a file beside a result, whose digest is `written` there."""
+    """What is wrong with a file that belongs to a result; `written` is its digest in the result."""
     try:
         if digest(path.read_bytes()) == written:
             return None
@@ -202,19 +202,20 @@ def _damage(path: Path, written: str) -> str | None:
 def faults(
     path: str | os.PathLike, experiment: Experiment | None = None, data: str | os.PathLike | None = None
 ) -> list[str]:
-    """What is wrong with a result, a line each: nothing, where it is whole, in its place, and still true.
+    """What is wrong with a result, one line for each fault; none if it is complete, in its place, and not stale.
 
     Parameters
     ----------
-    path : of the result
-    experiment : that it should be of, at a profile, on the data that are here now; by default the registry's, at the
-        result's own profile and on any data. Of one that the registry lacks it is not known whether it is still true.
+    path : path of the result
+    experiment : the experiment that it should be of, at a profile and on the present data; by default the registry's,
+        at the result's own profile and on any data. If it is not in the registry, it is not checked whether the result
+        is stale.
     data : folder of MNIST, as `root` of `data.load_digits`
 
     Raises
     ------
     DataError
-        The folder of MNIST that was named lacks it.
+        MNIST is not in the folder that you named.
     """
     path = Path(path)
     try:
@@ -241,35 +242,37 @@ def faults(
     elif wanted is not None:
         complaints.append(_outdated(path, result, wanted))
         if experiment is not None and result.source not in (expected := expected_sources(wanted.source, data)):
-            complaints.append(f"{path} was made on {result.source} digits, and here is {' or '.join(expected)}")
+            complaints.append(
+                f"{path} was made on {result.source} digits, but the data here are {' or '.join(expected)}"
+            )
     return [complaint for complaint in complaints if complaint]
 
 
 def _outdated(path: Path, result: Result, wanted: Experiment) -> str | None:
-    """In what a result differs from what would be made today."""
+    """How a result differs from one that would be made now."""
     if result.profile != wanted.profile:
-        return f"{path} was made at the {result.profile} profile, and not at {wanted.profile}"
+        return f"{path} was made at the {result.profile} profile, not at {wanted.profile}"
     if result.config["steps"] != wanted.steps:
-        return f"{path} was trained for {result.config['steps']:,} steps, and not for {wanted.steps:,}"
+        return f"{path} was trained for {result.config['steps']:,} steps, not for {wanted.steps:,}"
     if not matches(result.fingerprint, fingerprint(wanted, result.model, result.seed)):
-        return f"{path} was made by another configuration or model than today's: run it again"
+        return f"{path} was made with another configuration or model than the present one: run it again"
     return None
 
 
 def check(folder: str | os.PathLike) -> list[str]:
-    """What is wrong in a folder of results, a line each: stale, damaged, hand-edited and misplaced files.
+    """What is wrong in a folder of results, one line for each stale, damaged, edited or misplaced file.
 
-    Hidden files are left alone: studies keep their claims and drafts in them. So are whole results of experiments that
-    the registry lacks, see `unregistered`.
+    Hidden files are ignored: they are claims and drafts of studies. Good results of experiments that are not in the
+    registry are accepted, see `unregistered`.
 
     Raises
     ------
     ResultError
-        There is no such folder.
+        The folder does not exist.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ResultError(f"{folder} is no folder of results")
+        raise ResultError(f"{folder} is not a folder of results")
     complaints = []
     for path in sorted(folder.rglob("*")):
         try:
@@ -280,7 +283,7 @@ def check(folder: str | os.PathLike) -> list[str]:
 
 
 def _misplaced(path: Path, inner: Path) -> list[str]:
-    """What is wrong with a file at `inner` in a folder of results, a line each."""
+    """What is wrong with a file at `inner` in a folder of results, one line for each fault."""
     if path.is_dir() or any(part.startswith(".") for part in inner.parts):
         return []
     stem, _, suffix = path.name.partition(".")
@@ -289,7 +292,7 @@ def _misplaced(path: Path, inner: Path) -> list[str]:
         if suffix == "json":
             return faults(path)
         if suffix in SUFFIXES:
-            return [] if result.exists() else [f"{path} belongs to a result that is not there: delete it"]
+            return [] if result.exists() else [f"{path} belongs to a result that does not exist: delete it"]
         if suffix == FAILURE:
             return []
-    return [f"{path} is no result, and in no result's place: move it away"]
+    return [f"{path} is not a result and does not belong to one: move it away"]

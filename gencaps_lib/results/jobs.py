@@ -1,4 +1,4 @@
-"""Jobs: the runs that a study is made of, their order, and how it stands with each."""
+"""Jobs: the runs of a study, their order, and their states."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Job(NamedTuple):
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """Everything that determines the run but its seed."""
+        """Everything that determines the run, except its seed."""
         return results.configuration(self.entry, self.model)
 
     def path(self, folder: str | os.PathLike) -> Path:
-        """Where the result lies."""
+        """The path of the result."""
         return results.result_path(folder, self.experiment, self.model, self.seed)
 
     def __str__(self) -> str:
@@ -50,19 +50,19 @@ def plan(
     models: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
 ) -> list[Job]:
-    """The jobs of a study, in their order: every model of every experiment has one seed before any has two.
+    """The jobs of a study in order: first one seed of every model of every experiment, then the second seeds.
 
     Parameters
     ----------
-    profile : of all runs
-    experiments : names, all of the registry by default
-    models : names, all of each experiment by default
-    seeds : each experiment's own by default
+    profile : profile of all runs
+    experiments : names; by default all experiments of the registry
+    models : names; by default all models of each experiment
+    seeds : by default each experiment's own seeds
 
     Raises
     ------
     ValueError
-        An unknown experiment, or a model that none of the experiments has.
+        An experiment is unknown, or no experiment has one of the models.
     """
     entries = [named(name).at(profile) for name in dict.fromkeys(experiments or EXPERIMENTS)]
     known = list(dict.fromkeys(model for entry in entries for model in entry.models))
@@ -81,14 +81,14 @@ def plan(
 
 @dataclass(frozen=True)
 class State:
-    """How it stands with a job.
+    """The state of a job.
 
     Attributes
     ----------
-    kind : ``"done"``, ``"missing"``, ``"stale"``, ``"failed"``, or ``"elsewhere"``: another study is at it
-    note : why
-    seconds : that it took, of a job that is done
-    result : of a job that is done
+    kind : ``"done"``, ``"missing"``, ``"stale"``, ``"failed"``, or ``"elsewhere"``: another study is making it
+    note : the reason
+    seconds : the time it took, if it is done
+    result : the result, if it is done
     """
 
     kind: str
@@ -103,7 +103,7 @@ class State:
 
 
 def look(job: Job, folder: str | os.PathLike, data: str | os.PathLike | None = None) -> State:
-    """How it stands with a job, from what lies in the folder.
+    """The state of a job, from the files in the folder.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def look(job: Job, folder: str | os.PathLike, data: str | os.PathLike | None = N
     Raises
     ------
     DataError
-        The folder of MNIST that was named lacks it.
+        MNIST is not in the folder that you named.
     """
     path = job.path(folder)
     try:
@@ -124,18 +124,18 @@ def look(job: Job, folder: str | os.PathLike, data: str | os.PathLike | None = N
         return State(FAILED, f"cannot look at {path} ({error.strerror})")
     try:
         failure = json.loads(results.beside(path, FAILURE).read_text(encoding="utf-8"))
-        # What failed at another profile, or before the configuration changed, may well work now.
+        # A run that failed at another profile, or before the configuration changed, may work now.
         if (failure["profile"], failure["config"]) == (job.profile, job.configuration):
             return State(FAILED, failure["reason"])
     except (OSError, ValueError, TypeError, KeyError):
-        pass  # there is no record, or none that can be read
+        pass  # there is no record, or it cannot be read
     return State(MISSING)
 
 
 def table(states: Mapping[Job, State]) -> list[str]:
-    """How a study stands, a line for each model: its data, the seeds that are there, and their losses.
+    """The status of a study, one line for each model: its data, how many seeds are done, and their losses.
 
-    Losses are those of `Runs.summary`, of a classifier rates of error.
+    Losses are those of `Runs.summary`; for a classifier they are error rates.
     """
     models = list(dict.fromkeys((job.experiment, job.model) for job in states))
     rows = [("experiment", "model", "data", "seeds", "inside", "outside", "ratio", "")]
@@ -143,7 +143,7 @@ def table(states: Mapping[Job, State]) -> list[str]:
         mine = {job: state for job, state in states.items() if job[:2] == (experiment, model)}
         there = tuple(state.result for state in mine.values() if state.result is not None)
         data = sorted({result.source for result in there})
-        # What is of different data is not counted together.
+        # Results on different data have no common mean.
         numbers = Runs(there, next(iter(mine)).entry.task).summary if len(data) == 1 else ("", "", "")
         kinds = [state.kind for state in mine.values()]
         notes = ", ".join(

@@ -1,4 +1,4 @@
-"""What a run is made with, and how long it will take here."""
+"""Device, versions and commit of a run, and how long it will take on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gencaps_lib.training import WARM_UP, fit
 
 
 def setting(digits: Digits, profile: str) -> str:
-    """What the numbers of a chapter depend on, in a line: profile, data, device and version."""
+    """One line with what a chapter's numbers depend on: profile, data, device and version."""
     return (
         f"{profile} profile; data: {digits.source}, {len(digits):,} digits; "
         f"{device_name(digits.images.device)}; PyTorch {torch.__version__}"
@@ -27,9 +27,9 @@ def setting(digits: Digits, profile: str) -> str:
 
 
 def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> str:
-    """How long training the models will take here, in a line: a few steps of each are timed, on a GPU some hundreds.
+    """One line that says how long training will take here, from timing a few steps of each model (300 on a GPU).
 
-    A preliminary training is not counted.
+    A preliminary training is not included.
     """
     device = train.images.device
     few, many = (1, 6) if device.type == "cpu" else (WARM_UP + 1, 300)
@@ -39,7 +39,7 @@ def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> st
         options = experiment.fit_options(device, name) | {"progress": False}
         train_for: Callable[[int], Any] = partial(fit, model, experiment.task, train, **options)
         train_for(few)  # warms up, and prepares the model
-        # The capture of a step on CUDA is in both and cancels.
+        # On CUDA, both include the capture of a step, which cancels out.
         short, long = (seconds_of(partial(train_for, steps), device) for steps in (few, many))
         seconds += (long - short) / (many - few) * experiment.steps
     return (
@@ -49,7 +49,7 @@ def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> st
 
 
 def seconds_of(run: Callable[[], Any], device: torch.device, times: int = 1) -> float:
-    """The time that one call takes, over some in a row."""
+    """The mean time of one call, over some calls in a row."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()
     start = time.perf_counter()
@@ -64,12 +64,12 @@ def _duration(seconds: float) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or how many threads the CPU is used with."""
+    """The GPU's name, or "CPU" with the number of threads in use."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """The device, the versions and the commit that a run is made with, and the day."""
+    """The device, the versions, the commit and the date of a run."""
     return {
         "device": device_name(device),
         "torch": torch.__version__,
@@ -80,13 +80,13 @@ def machine(device: torch.device) -> dict[str, str]:
 
 
 def commit(*apart: str) -> str:
-    """The commit of the checkout that this file is in, with "-dirty" where files of it differ.
+    """The commit of the checkout that this file is in, with "-dirty" if files were changed.
 
-    It is "unknown" where there is none: in an installed package, though that may lie in the checkout of something else.
+    It is "unknown" if this file is not in a checkout of its own, for example in an installed package.
 
     Parameters
     ----------
-    apart : paths in the checkout that may differ
+    apart : paths in the checkout whose changes do not count
     """
     here = Path(__file__)
 

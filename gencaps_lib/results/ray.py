@@ -1,8 +1,9 @@
-"""What makes the runs of a study on the machines of a Ray cluster.
+"""An engine that makes the runs of a study on the machines of a Ray cluster.
 
 References
 ----------
-Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applications": tasks, and retrying them elsewhere.
+Moritz et al. (2018), "Ray: A Distributed Framework for Emerging AI Applications": tasks, and how lost tasks are
+repeated.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from gencaps_lib.results.engines import EngineError, Outcome, attempt, reason
 from gencaps_lib.results.jobs import Job
 from gencaps_lib.results.provenance import commit
 
-RETRIES = 5  # of a run whose machine or process is lost
+RETRIES = 5  # how often a run is repeated if its machine or process is lost
 
 
 class RayEngine:
-    """Makes runs on a Ray cluster that is there, a task for each, with this checkout's code; results come back here.
+    """Makes runs on a running Ray cluster, one task for each run, with this checkout's code; results come back here.
 
-    A run whose machine or process is lost is started again on another one.
+    If a machine or process is lost, its runs are started again on another one.
 
     Parameters
     ----------
-    digits : training and test digits by source, on the CPU; each machine is sent them
-    address : of the cluster; by default ``$RAY_ADDRESS``, or the one on this machine
-    gpu : share of a GPU that a run gets, where the cluster has GPUs
+    digits : source → training and test digits, on the CPU; they are sent to each machine
+    address : address of the cluster; by default ``$RAY_ADDRESS``, or the cluster on this machine
+    gpu : share of a GPU for a run, if the cluster has GPUs
 
     Raises
     ------
@@ -64,7 +65,7 @@ class RayEngine:
 
     @property
     def capacity(self) -> int:
-        """What the machines that are there now have room for, and one more, to start as soon as one ends."""
+        """How many runs the present machines have room for, plus one that waits for the next free place."""
         there = self._ray.cluster_resources()
         room = there.get("GPU", 0) / self._gpu if self._gpu else there.get("CPU", 0)
         return int(min(room, there.get("CPU", 0))) + 1
@@ -81,16 +82,16 @@ class RayEngine:
             return job, reason(error)
         if isinstance(outcome, str):
             return job, outcome
-        # There the code is a copy, which knows no commit.
+        # On the cluster the code is a copy without Git, so the commit is added here.
         machine = {**outcome.result.machine, "commit": self._commit}
         return job, outcome._replace(result=replace(outcome.result, machine=machine))
 
     def close(self) -> None:
-        self._ray.shutdown()  # and with it the tasks of this process
+        self._ray.shutdown()  # this also stops the tasks of this process
 
 
 def _attempt_there(job: Job, digits: tuple[Digits, Digits]) -> Outcome:
-    """Make a run in a task of Ray, on the GPU if the task was given a share of one."""
+    """Make a run in a Ray task, on the GPU if the task has a share of one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train, test = (split.to(device) for split in digits)
     return attempt(job, train, test)

@@ -1,7 +1,7 @@
-"""Result files: one JSON file for each run, written whole or not at all, with a digest of what is in it.
+"""Result files: one JSON file for each run, written completely or not at all, with a digest of its content.
 
-A result lies at ``<folder>/<experiment>/<model>/seed<k>.json``. Files beside it belong to it: ``seed<k>.gallery.npz``,
-what the model draws, and for small models ``seed<k>.decoder.safetensors``, see `attachments`.
+The path of a result is ``<folder>/<experiment>/<model>/seed<k>.json``. In the same folder are its other files: the
+model's drawings, ``seed<k>.gallery.npz``, and for small models ``seed<k>.decoder.safetensors``, see `attachments`.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from gencaps_lib.results.attachments import SUFFIXES
 
 RESULT_NAME = re.compile(r"seed(?P<seed>\d+)\.json")
 FAILURE = "failed.json"  # suffix of the file that says why a run of a study failed
-HISTORY = 2000  # entries of a history, at most
+HISTORY = 2000  # greatest number of entries of a history
 
 
 class ResultError(RuntimeError):
-    """A result that cannot be read or written; the message says what to do."""
+    """A result cannot be read or written; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run.
+    """The result of one run.
 
     Attributes
     ----------
     experiment, model, seed, profile, source : what was run, and on which data
-    config : everything that determines the run, as plain data
-    grid : points of the evaluation, in `unit`
-    curves : per digit, the loss at each point; a classifier's error rate
-    images : per held-out digit, each judged image's mean loss ``"inside"`` and ``"outside"`` the range its digit was
-        trained on; empty for a classifier
-    history : loss of the training steps, the mean of every `stride` of them
+    config : everything that determines the run, except its seed, as plain data
+    grid : points of the test grid, in `unit`
+    curves : per digit, the loss at each point; for a classifier, the error rate
+    images : per held-out digit, each test image's mean loss ``"inside"`` and ``"outside"`` the digit's training range;
+        empty for a classifier
+    history : the training loss, averaged over each `stride` steps
     seconds : wall time of the training
     machine : device, versions and commit
-    fingerprint : of the model, see `fingerprint`
-    learned : what the model found out that has a meaning of its own, by name: ``"generators"``, (K, 3, 3)
+    fingerprint : fingerprint of the configuration and the model, see `fingerprint`
+    learned : what the model learned that a reader can interpret, by name: ``"generators"``, (K, 3, 3)
     """
 
     experiment: str
@@ -66,29 +66,29 @@ class Result:
 
     @property
     def label(self) -> str:
-        """Data, profile, steps and seed: what must be said beside a number from this run."""
+        """Data, profile, steps and seed, to be shown with each number from this run."""
         return f"{self.source}, {self.profile} profile, {self.made:,} steps, seed {self.seed}"
 
     @property
     def precision(self) -> str:
-        """Of the products in training, see `training.fit`."""
+        """The precision of the products in training, see `training.fit`."""
         return self.machine.get("precision", "float32")
 
     @property
     def stride(self) -> int:
-        """Of how many training steps an entry of the history is the mean; the last may be of fewer."""
+        """How many training steps an entry of the history averages; the last entry may average fewer."""
         return stride(self.config["steps"])
 
     @property
     def made(self) -> int:
-        """Training steps made; of an interrupted training, as far as the history tells."""
+        """Training steps made; for an interrupted training, those that the history covers."""
         return min(len(self.history) * self.stride, self.config["steps"])
 
     @property
     def stuck(self) -> bool:
-        """Whether the training loss fell by less than a twentieth from its second tenth to its last.
+        """Whether the training loss fell by less than 5 % from the second tenth of the training to the last tenth.
 
-        So it does where a model never learns to draw more than a blank image, which is found in the first tenth.
+        This happens if a model learns a blank image in the first tenth, and nothing more.
         """
         tenth = len(self.history) // 10
         early, late = self.history[tenth : 2 * tenth], self.history[-tenth:]
@@ -96,19 +96,19 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """Whether the training ran to its end, and was not interrupted."""
+        """Whether the training reached its end without an interruption."""
         return self.made == self.config["steps"]
 
 
 def stride(steps: int) -> int:
-    """How many training steps share an entry of a history, where `steps` are to be made."""
+    """How many training steps share an entry of a history, for a training of `steps` steps."""
     return -(-steps // HISTORY)
 
 
 def thinned(losses: Sequence[float], steps: int) -> list[float]:
-    """A `Result.history` of the loss of each step, where `steps` were to be made.
+    """A `Result.history` from the loss of each step, for a training of `steps` steps.
 
-    Of an interrupted training, the steps after the last whole stride are left out.
+    If the training was interrupted, the steps after the last full stride are left out.
     """
     width = stride(steps)
     kept = losses if len(losses) == steps else losses[: len(losses) // width * width]
@@ -116,7 +116,7 @@ def thinned(losses: Sequence[float], steps: int) -> list[float]:
 
 
 def result_path(folder: str | os.PathLike, experiment: str, model: str, seed: int) -> Path:
-    """Where a run's result lies under `folder`."""
+    """The path of a run's result under `folder`."""
     return Path(folder) / experiment / model / f"seed{seed}.json"
 
 
@@ -126,25 +126,25 @@ def write(
     force: bool = False,
     extras: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Path:
-    """Write a result with the files that belong to it, whole or not at all, and return its path.
+    """Write a result and its other files, completely or not at all, and return its path.
 
     Parameters
     ----------
-    result : to write
-    folder : of all results
-    force : replace a result that is there
-    extras : content of the files beside it by suffix, see `attachments.extras`
+    result : the result to write
+    folder : folder of all results
+    force : replace an existing result
+    extras : suffix → content of the result's other files, see `attachments.extras`
 
     Raises
     ------
     ResultError
-        There is one already and `force` is false, or this one is of an interrupted training and less than what is
-        there; or the folder cannot be written.
+        The result exists and `force` is false; or this training was interrupted, and the existing one has more steps;
+        or the folder cannot be written.
     """
     path = result_path(folder, result.experiment, result.model, result.seed)
     _check_free(path, force)
     _check_more(path, result)
-    # Through JSON once, so that the digest is of what a reader gets. Six digits say all that a loss has to say.
+    # First to JSON and back, so that the digest is of what a reader gets. Losses are rounded to six digits.
     content = json.loads(json.dumps(dataclasses.asdict(result), allow_nan=False))
     measured = json.dumps({name: content[name] for name in ("curves", "images", "history")})
     content.update(json.loads(measured, parse_float=lambda digits: float(f"{float(digits):.6g}")))
@@ -164,17 +164,17 @@ def _unwritable(path: Path, error: OSError) -> ResultError:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Where a file lies that belongs to the result at `path`."""
+    """The path of a file that belongs to the result at `path`."""
     return path.with_name(f"{path.stem}.{suffix}")
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    """The digest of a result's content, whatever the order and the layout of its file."""
+    """The digest of a result's content; it does not depend on the order and layout of the file."""
     return digest(json.dumps(content, sort_keys=True).encode())
 
 
 def check_free(path: Path, force: bool = False) -> None:
-    """Raise a ResultError if a result would overwrite `path` without leave, or cannot be written there: it is tried."""
+    """Raise a ResultError if `path` exists and `force` is false, or if a test file cannot be written there."""
     _check_free(path, force)
     try:
         check_writable(path)
@@ -184,21 +184,21 @@ def check_free(path: Path, force: bool = False) -> None:
 
 def _check_free(path: Path, force: bool) -> None:
     if path.is_dir():
-        raise ResultError(f"{path} is a folder, and a result is a file: move the folder away, or name another")
+        raise ResultError(f"{path} is a folder, but a result is a file: move the folder away, or name another")
     if path.exists() and not force:
-        raise ResultError(f"{path} is there already: pass --force (force=True) to run it again and replace it")
+        raise ResultError(f"{path} exists already: pass --force (force=True) to run it again and replace it")
 
 
 def _check_more(path: Path, result: Result) -> None:
-    """Raise a ResultError if an interrupted training would replace a whole one, or one that came further."""
+    """Raise a ResultError if an interrupted training would replace a complete one, or one with more steps."""
     if result.complete or not path.exists():
         return
     try:
         there = read(path)
     except ResultError:
-        return  # it is worth nothing
+        return  # an unreadable result may be replaced
     if there.complete or there.made > result.made:
-        raise ResultError(f"{path} is kept: it is of {there.made:,} steps, and this training was interrupted")
+        raise ResultError(f"{path} is kept: it has {there.made:,} steps, and this training was interrupted")
 
 
 def read(path: str | os.PathLike) -> Result:
@@ -207,13 +207,13 @@ def read(path: str | os.PathLike) -> Result:
     Raises
     ------
     ResultError
-        The file is missing, is not JSON, is no result, or was changed after it was written.
+        The file is missing, is not JSON, is not a result, or was changed after it was written.
     """
     return open_result(Path(path))[0]
 
 
 def open_result(path: Path) -> tuple[Result, dict[str, str]]:
-    """A result, and the digests of the files beside it by suffix."""
+    """Read a result, and the digests of its other files by suffix."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         written, found = content.pop("digest"), _digest(content)

@@ -1,4 +1,4 @@
-"""One run: a model is built, trained and judged, and its result made."""
+"""One run: build, train and test a model, and make its result."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def run(
     progress: bool = True,
     partial: bool = True,
 ) -> tuple[Result, nn.Module]:
-    """Build, train and judge one model of an experiment, on the device of the digits.
+    """Build, train and test one model of an experiment, on the device of the digits.
 
     Parameters
     ----------
-    experiment : at the profile that is wanted
-    model : one of its models
-    train, test : the digits; the experiment says how many of the test digits are judged
-    seed : of the weights and the batches
+    experiment : an experiment at a profile
+    model : name of one of its models
+    train, test : the digits; the experiment defines how many of the test digits are used
+    seed : seed of the weights and the batches
     progress : show a bar while training
-    partial : judge an interrupted training, too
+    partial : test the model even if the training was interrupted
 
     Returns
     -------
@@ -47,12 +47,14 @@ def run(
     Raises
     ------
     ValueError
-        Digits of two data sets.
+        Training and test digits are of different data sets.
     KeyboardInterrupt
         The training was interrupted, and `partial` is false.
     """
     if train.source != test.source:
-        raise ValueError(f"one run is of one data set: these are {train.source} and {test.source}; load both again")
+        raise ValueError(
+            f"a run needs one data set; these are {train.source} and {test.source}: load both splits from one source"
+        )
     built = experiment.build(model, seed).to(train.images.device).to(memory_format=torch.channels_last)
     start = time.perf_counter()
     options = experiment.fit_options(train.images.device, model)
@@ -85,14 +87,14 @@ def run(
 
 
 class Made(NamedTuple):
-    """A run that was made: its result, the content of the files beside it by suffix, and the seconds all of it took."""
+    """A finished run: its result, the content of its other files by suffix, and the total seconds."""
 
     result: Result
     extras: Mapping[str, bytes]
     seconds: float
 
     def write(self, folder: str | os.PathLike, force: bool = False) -> Path:
-        """Write all of it into a folder of results, see `record.write`."""
+        """Write all files to a folder of results, see `record.write`."""
         return write(self.result, folder, force, self.extras)
 
 
@@ -105,7 +107,7 @@ def make(
     progress: bool = True,
     partial: bool = True,
 ) -> Made:
-    """A `run`, and what is kept beside its result; takes the arguments of `run`, and raises what it raises."""
+    """Make a `run` and its other files; takes the arguments of `run`, and raises what it raises."""
     start = time.perf_counter()
     result, built = run(experiment, model, train, test, seed, progress, partial)
     return Made(result, extras(experiment, model, built, test, seed), time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""All seeds of a model together: mean curves, and means and ratios with bootstrap intervals.
+"""Statistics over all seeds of a model: mean curves, and means and ratios with bootstrap intervals.
 
 References
 ----------
@@ -21,7 +21,7 @@ RESAMPLES = 5000
 
 
 class Estimate(NamedTuple):
-    """A number, and the ends of its 95 % interval; these are NaN where it rests on one sample only."""
+    """A number and the ends of its 95 % interval; the ends are NaN if there is only one sample."""
 
     value: float
     low: float
@@ -31,16 +31,16 @@ class Estimate(NamedTuple):
 def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Estimate:
     """A statistic of the means of samples, with its bootstrap 95 % percentile interval.
 
-    The resamples are always the same ones. With the few seeds of a study the interval is narrower than its name says:
-    five of them can only say roughly how much seeds differ.
+    The resamples are always the same. With few seeds, the interval covers less than 95 %: five seeds show only roughly
+    how much seeds differ.
 
     Parameters
     ----------
-    statistic : means → a number; it is given arrays of means, too
-    samples : each (n,); they are paired, and drawn together
+    statistic : means → a number; also called with arrays of means
+    samples : each (n,); they are paired and resampled together
     """
     count = len(samples[0])
-    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to no loss is infinite
+    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to a loss of zero is infinite
         value = float(statistic(*(sample.mean() for sample in samples)))
         if count < 2:
             return Estimate(value, float("nan"), float("nan"))
@@ -50,13 +50,13 @@ def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Est
 
 
 class Moved(NamedTuple):
-    """How far a change of training moved a mean over seeds, beside how far seeds lie apart without it.
+    """How much a change in training moved a mean over seeds, compared with the spread of seeds without the change.
 
     Attributes
     ----------
-    quantity : what is meant, in words
-    before, after : the mean over the seeds without the change and with it
-    noise : the most of the seeds without the change, less the least
+    quantity : name of the quantity, in words
+    before, after : the mean over the seeds without and with the change
+    noise : largest − smallest value of the seeds without the change
     """
 
     quantity: str
@@ -66,21 +66,21 @@ class Moved(NamedTuple):
 
     @property
     def within_noise(self) -> bool:
-        """Whether the change moved the mean by no more than seeds lie apart."""
+        """Whether the change moved the mean by no more than the spread of seeds."""
         return abs(self.after - self.before) <= self.noise
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The results of one model, which differ in their seeds only.
+    """The results of one model with several seeds.
 
-    Intervals are over seeds (how much does it depend on the weights at the start?), or over test images (how much on
-    the digits that were judged?), of which each counts by its mean over the seeds.
+    Intervals are over seeds (how much do the initial weights matter?), or over test images (how much do the test digits
+    matter?). For intervals over images, each image's loss is averaged over the seeds first.
 
     Attributes
     ----------
-    results : one for each seed, in the order of seeds
-    task : says which points count as inside and as outside the held-out digits' range
+    results : one result for each seed, in the order of seeds
+    task : defines which points count as inside and as outside the held-out digits' range
     """
 
     results: tuple[Result, ...]
@@ -92,7 +92,7 @@ class Runs:
 
     @property
     def label(self) -> str:
-        """Data, profile, steps and seeds: what must be said beside a number from these runs."""
+        """Data, profile, steps and seeds, to be shown with each number from these runs."""
         first = self.results[0]
         seeds = ", ".join(map(str, self.seeds))
         return f"{first.source}, {first.profile} profile, {first.made:,} steps, seeds {seeds}"
@@ -102,7 +102,7 @@ class Runs:
         return np.mean([result.curves[digit] for result in self._with(digit)], axis=0).tolist()
 
     def spread(self, digit: int) -> tuple[list[float], list[float]]:
-        """The least and the most of the seeds' losses at each point of the grid, for a digit."""
+        """A digit's smallest and largest loss over the seeds at each point of the grid."""
         curves = np.array([result.curves[digit] for result in self._with(digit)])
         return curves.min(axis=0).tolist(), curves.max(axis=0).tolist()
 
@@ -111,11 +111,11 @@ class Runs:
         return bootstrap(lambda inside: inside, self.samples(digit, over)[0])
 
     def outside(self, digit: int, over: str = "seeds") -> Estimate:
-        """The same outside the range."""
+        """A digit's mean loss outside the held-out digits' range, with an interval as in `inside`."""
         return bootstrap(lambda outside: outside, self.samples(digit, over)[1])
 
     def ratio(self, digit: int, over: str = "seeds") -> Estimate:
-        """A digit's transfer ratio, its mean loss outside the range ÷ that inside, with an interval like `inside`'s."""
+        """A digit's transfer ratio, mean loss outside the range ÷ mean loss inside, with an interval as in `inside`."""
         return bootstrap(lambda inside, outside: outside / inside, *self.samples(digit, over))
 
     def others(self, side: str) -> float:
@@ -125,7 +125,7 @@ class Runs:
         return float(np.mean([mean(self.curve(digit), self.task) for digit in digits]))
 
     def adjusted_ratio(self, digit: int) -> float:
-        """A digit's transfer ratio over that of the digits not held out: 1 where places are harder for all."""
+        """A digit's transfer ratio ÷ that of the other digits: 1 if points outside are harder for all digits."""
         return self.ratio(digit).value / (self.others("outside") / self.others("inside"))
 
     @property
@@ -138,11 +138,11 @@ class Runs:
     def _with(self, digit: int) -> tuple[Result, ...]:
         judged = sorted(self.results[0].curves)
         if digit not in judged:
-            raise ValueError(f"digit {digit} was not judged: choose one of {', '.join(map(str, judged))}")
+            raise ValueError(f"there is no curve of digit {digit}: choose one of {', '.join(map(str, judged))}")
         return self.results
 
     def samples(self, digit: int, over: str = "seeds") -> tuple[np.ndarray, np.ndarray]:
-        """A digit's losses inside and outside the range, of each seed or of each image."""
+        """A digit's losses inside and outside the range, for each seed or for each image."""
         results = self._with(digit)
         if over == "seeds":
             curves = [result.curves[digit] for result in results]
@@ -150,38 +150,40 @@ class Runs:
             inside, outside = (np.array([mean(curve, self.task) for curve in curves]) for mean in means)
             return inside, outside
         if over != "images":
-            raise ValueError(f"an interval is over 'seeds' or 'images'; got {over!r}")
+            raise ValueError(f"an interval must be over 'seeds' or 'images'; got {over!r}")
         if digit not in results[0].images:
-            raise ValueError(f"losses of single images are kept of held-out digits that are drawn, and not of {digit}")
+            raise ValueError(
+                f"there are no losses of single images of {digit}: choose a held-out digit, and a model that draws"
+            )
         images = [result.images[digit] for result in results]
         inside, outside = (np.mean([entry[side] for entry in images], axis=0) for side in ("inside", "outside"))
         return inside, outside
 
 
 def moved(before: Runs, after: Runs, digit: int) -> list[Moved]:
-    """Whether a change of training is to be seen beside the seeds: in the training loss, and in a digit's error.
+    """Compare the effect of a change in training with the spread of seeds, in the training loss and a digit's error.
 
     Parameters
     ----------
-    before, after : a model without the change and with it, of the same seeds, steps, profile and data; those before
+    before, after : runs of a model without and with the change, with the same seeds, steps, profile and data; `before`
         with products in float32
-    digit : one that was held out
+    digit : a held-out digit
 
     Returns
     -------
-    for the training loss of the last tenth of the steps, and for the digit's error in range and out of it
+    one entry each for the training loss in the last tenth of the steps, the digit's error in range, and out of range
 
     Raises
     ------
     ValueError
-        Other seeds, steps, profiles or data, only one seed, or another precision before.
+        The seeds, steps, profiles or data differ, there is only one seed, or `before` has another precision.
     """
     if before.label != after.label:
         raise ValueError(f"runs of different settings cannot be compared: {before.label}, and {after.label}")
     if any(result.precision != "float32" for result in before.results):
-        raise ValueError("what a change moves is told from runs with products in float32 only; these have others")
+        raise ValueError("the runs before a change must have products in float32 only; these have another precision")
     if len(before.results) < 2:
-        raise ValueError("one seed cannot say how far seeds lie apart")
+        raise ValueError("one seed cannot show the spread of seeds: give runs with at least two seeds")
 
     def last_losses(runs: Runs) -> np.ndarray:
         return np.array([np.mean(result.history[-max(1, len(result.history) // 10) :]) for result in runs.results])

@@ -1,7 +1,7 @@
-"""Studies: many runs, in an order that soon says something about everything, that can be stopped and taken up again.
+"""Studies: many runs that can be stopped and continued at any time, one seed of every model first.
 
-What is done is what lies in the folder of results: a study keeps no other record. A run that it is about to make it
-claims by a file lock, which the system releases when the process ends, however it ends.
+The folder of results is the only record of what is done. Before a study makes a run, it claims the run with a file
+lock. The system releases the lock when the process ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class Study:
 
     Parameters
     ----------
-    jobs : in the order in which to make them
-    folder : of the results
-    retry : make runs that failed before once more
+    jobs : the jobs, in the order in which to make them
+    folder : folder of results
+    retry : repeat runs that failed before
     force : replace stale results
     data : folder of MNIST, as `root` of `data.load_digits`
 
     Attributes
     ----------
-    states : of each job
+    states : the state of each job
 
     Raises
     ------
     DataError
-        The folder of MNIST that was named lacks it.
+        MNIST is not in the folder that you named.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Study:
         self.folder, self.data = Path(folder), data
         self.states = {job: look(job, folder, data) for job in jobs}
         self._wanted = {MISSING} | ({FAILED} if retry else set()) | ({STALE} if force else set())
-        self._under_way: dict[Job, filelock.BaseFileLock] = {}  # with their claims
+        self._under_way: dict[Job, filelock.BaseFileLock] = {}  # jobs and their claims
 
     @property
     def missing(self) -> list[Job]:
@@ -67,28 +67,28 @@ class Study:
         return [job for job, state in self.states.items() if state.kind in self._wanted]
 
     def run(self, engine: Engine, minutes: float = math.inf, report: Callable[[str], None] = lambda line: None) -> None:
-        """Make the missing runs, and write each result as it comes.
+        """Make the missing runs, and write each result when it is ready.
 
         Parameters
         ----------
         engine : makes the runs; it is closed at the end
-        minutes : no run is started that is not expected to end in this time, by what runs of the same model took
-        report : called with a line about each job
+        minutes : start only runs that should end within this time; earlier runs of the same model give the estimate
+        report : called with one line about each job
 
         Raises
         ------
         ResultError
-            The folder cannot be written at all.
+            The folder cannot be written.
         EngineError
-            A GPU does not answer any more; what had been finished is kept.
+            A GPU does not answer any more; finished results are kept.
         KeyboardInterrupt
-            It was interrupted; what had been finished is kept.
+            The study was interrupted; finished results are kept.
         """
         deadline = time.monotonic() + 60 * minutes
         try:
             self._make_folder()
             self._pass(self.missing, engine, deadline, report)
-            # What other studies were at may be done by now, or left by them.
+            # Runs of other studies may be done by now, or may have been stopped.
             self._pass([job for job, state in self.states.items() if state.kind == ELSEWHERE], engine, deadline, report)
         finally:
             engine.close()
@@ -121,11 +121,11 @@ class Study:
                 report(f"{job}: {self._close(job, outcome)}")
 
     def _expected(self, job: Job) -> float:
-        """How many seconds a run will take: the most that one of the same model took; 0 if there was none."""
+        """The expected seconds of a run: the longest time of a run of the same model; 0 if there is none."""
         return max(state.seconds for other, state in self.states.items() if other[:2] == job[:2])
 
     def _claim(self, job: Job) -> filelock.BaseFileLock | None:
-        """Claim a job, unless another study is at it or has done it by now, which its state then says."""
+        """Claim a job. Return None, and set the job's state, if another study is making it or has made it."""
         claim = filelock.FileLock(self.folder / CLAIMS / f"{job.experiment}.{job.model}.seed{job.seed}.lock")
         path = job.path(self.folder)
         try:
@@ -138,7 +138,7 @@ class Study:
                 return claim
         except filelock.Timeout:
             self.states[job] = State(ELSEWHERE, "another study is at it")
-        except NotImplementedError as error:  # of a file system without locks
+        except NotImplementedError as error:  # the file system has no locks
             self.states[job] = State(FAILED, f"cannot claim it ({error}): name another folder")
         except OSError as error:
             self.states[job] = State(FAILED, f"cannot write {path} ({error.strerror}): name another folder")
@@ -146,7 +146,7 @@ class Study:
         return None
 
     def _close(self, job: Job, outcome: Outcome) -> str:
-        """Write what came of a job, and release its claim; returns what to report."""
+        """Write a job's result or failure, and release its claim; return the line to report."""
         failure = results.beside(job.path(self.folder), FAILURE)
         if not isinstance(outcome, str):
             try:
