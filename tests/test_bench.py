@@ -192,7 +192,7 @@ def test_a_transform_that_the_port_cannot_make_is_refused_before_anything_is_mea
     unknown = dataclasses.replace(experiment, task=task)
     monkeypatch.setattr(measuring.Setup, "at_profile", unknown)
     monkeypatch.setattr(measuring, "machine_rates", lambda *_arguments: pytest.fail("it measured"))
-    with pytest.raises(ValueError, match=r"cannot make a SimpleNamespace: add it to gencaps_lib/port\.py"):
+    with pytest.raises(ValueError, match=r"cannot make a SimpleNamespace: add it to gencaps_lib/bench/naive\.py"):
         measuring.run(SETUP, experiment.models[:1], progress=False, fresh=False)
 
 
@@ -335,7 +335,7 @@ def test_what_was_written_is_read_again(small, tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", '{"setup": {}}', '{"setup": {"size": 1}}'])
 def test_a_file_of_something_else_is_refused(text, tmp_path):
     (tmp_path / "bench.json").write_text(text)
-    with pytest.raises(ResultError, match="not what bench --out writes"):
+    with pytest.raises(ResultError, match="not a file of bench --out"):
         measuring.read(tmp_path / "bench.json")
     with pytest.raises(ResultError, match="cannot read"):
         measuring.read(tmp_path / "nowhere.json")

@@ -1,4 +1,4 @@
-"""What a training step costs, against the straightforward port and the machine's own limits."""
+"""Measure the cost of a training step, compared with the straightforward port and the machine's limits."""
 
 from gencaps_lib.bench.costs import machine_rates, routing_costs, step_cost
 from gencaps_lib.bench.measuring import (

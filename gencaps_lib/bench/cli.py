@@ -18,7 +18,7 @@ from gencaps_lib.results import ResultError
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the command to the command line's."""
+    """Add the command to the command line."""
     parser = commands.add_parser("bench", help="what a training step costs here, and what each change bought")
     parser.add_argument("--experiment", default="shift-transfer", help="default: shift-transfer")
     parser.add_argument("--models", nargs="+", default=MODELS, help=f"default: {' '.join(MODELS)}")
@@ -30,19 +30,19 @@ def add_commands(commands: Commands) -> None:
 
 
 def measure(options: argparse.Namespace, profile: str) -> int:
-    """Measure what the command line's options say, write the file they name, and print the table.
+    """Measure as the options say, write the file that they name, and print the table.
 
     Raises
     ------
     ResultError
-        The file cannot be written; said before anything is measured.
+        The file cannot be written; this is checked before anything is measured.
     """
     experiment = named(options.experiment).at(profile)
     usable(options.device)
     out = options.out
     if out and (out.is_dir() or not os.access(out.parent, os.W_OK)):
-        raise ResultError(f"cannot write {out}: name a file in a folder that is there, and that you may write to")
-    # Found out once, so that every process takes the same.
+        raise ResultError(f"cannot write {out}: name a file in an existing folder that you may write to")
+    # Determined once, so that every process uses the same data.
     source = load_digits("train", experiment.source, root=options.data).source
     numbers = {"threads": torch.get_num_threads(), "steps": options.steps, "repeats": options.repeats}
     setup = Setup(options.experiment, profile, source, options.data, options.device, **numbers)

@@ -1,8 +1,8 @@
-"""What a machine allows, what a training step asks of it, and what routing costs beside a dense layer.
+"""A machine's limits, the work of a training step, and the cost of routing compared with a dense layer.
 
 References
 ----------
-Williams, Waterman, Patterson (2009), "Roofline": a computation is bound by its arithmetic or by its memory traffic.
+Williams, Waterman, Patterson (2009), "Roofline": a computation is limited by its arithmetic or by its memory traffic.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from gencaps_lib.training import Trainer, precision_context
 
 @dataclass(frozen=True)
 class Rates:
-    """What a machine does at its best.
+    """The highest rates of a machine.
 
     Attributes
     ----------
-    bandwidth : bytes a second that a large copy reads and writes
-    arithmetic : FLOP a second of a large product of float32 matrices
+    bandwidth : bytes per second that a large copy reads and writes
+    arithmetic : FLOP per second of a large product of float32 matrices
     """
 
     bandwidth: float
@@ -38,20 +38,20 @@ class Rates:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step does at least.
+    """The smallest amount of work of a step.
 
     Attributes
     ----------
-    flops : of matrix products and convolutions, forward and backward
-    bytes : weights are read forward, backward and to be updated, and written; gradients, what the optimiser keeps, and
-        what the forward pass leaves to the backward one are written once and read once
+    flops : FLOP of matrix products and convolutions, forward and backward
+    bytes : weights are read three times (forward, backward, update) and written once; gradients, the optimiser's state,
+        and tensors that the forward pass saves for the backward pass are written once and read once
     """
 
     flops: int
     bytes: int
 
     def floor(self, rates: Rates) -> float:
-        """The seconds that it takes a machine that does both at once; a cache may move bytes faster than that.
+        """The seconds of a step on a machine that does both at the same time; a cache may move bytes faster.
 
         Equation :eq:`eq-floor`.
         """
@@ -60,10 +60,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class RoutingCost:
-    """Forward and backward pass of routing N capsules to (C, S, S) maps, and of a dense layer of the same size.
+    """Times of a forward and backward pass of routing N capsules to (C, S, S) maps, and of a dense layer of this size.
 
-    A learned weight between each capsule and each of the C·S·S cells makes the dense layer's matrix product as large
-    as routing's: what differs is that routing computes its weights, for each image.
+    The dense layer has a learned weight between each capsule and each of the C·S·S cells, so its matrix product is as
+    large as routing's. The difference: routing computes its weights, for each image.
     """
 
     capsules: int
@@ -75,9 +75,9 @@ class RoutingCost:
 
 
 def machine_rates(device: str | torch.device, elements: int = 2**26, side: int | None = None) -> Rates:
-    """The best of six copies of `elements` floats, and of six products of matrices with `side` rows.
+    """Measure the rates: the best of six copies of `elements` floats, and of six products of matrices with `side` rows.
 
-    By default, `side` is 2048 on a CPU and 8192 on a GPU, where tensor cores may round the factors, as they may in
+    By default, `side` is 2048 on a CPU and 8192 on a GPU. On a GPU, tensor cores may round the factors, as in
     convolutions.
     """
     where = torch.device(device)
@@ -86,7 +86,7 @@ def machine_rates(device: str | torch.device, elements: int = 2**26, side: int |
     kind: dict[str, Any] = {"dtype": torch.float32, "device": where}
     source, matrix = torch.rand(elements, **kind), torch.rand(side, side, **kind)
     target, product = torch.zeros_like(source), torch.zeros_like(matrix)
-    # On a GPU a single copy is over so soon that starting it counts.
+    # On a GPU a single copy is so short that the time to start it would matter.
     copies = 20 if where.type == "cuda" else 1
     copying = min(seconds_of(lambda: target.copy_(source), where, copies) for _ in range(6))
     with precision_context("tf32" if where.type == "cuda" else "float32", where):
@@ -95,10 +95,10 @@ def machine_rates(device: str | torch.device, elements: int = 2**26, side: int |
 
 
 class _Flops(TorchDispatchMode):
-    """Adds up the FLOP of the matrix products and convolutions made inside, by PyTorch's own formulas.
+    """While active, adds up the FLOP of matrix products and convolutions, with PyTorch's own formulas.
 
-    PyTorch's own counter also keeps account of modules, for which it hooks gradients: those that a critic's loss takes
-    within its forward pass do not bear that.
+    PyTorch's own counter also counts by module and hooks gradients for this. That fails for a critic, whose loss takes
+    gradients in its forward pass.
     """
 
     def __init__(self) -> None:
@@ -116,8 +116,8 @@ class _Flops(TorchDispatchMode):
 
 
 def step_cost(trainer: Trainer) -> Cost:
-    """Count what a trainer's step does; two steps are made."""
-    trainer.step()  # what the optimiser keeps is there from now on
+    """Count the work of a trainer's step; this makes two steps."""
+    trainer.step()  # creates the optimiser's state
     weights = {parameter.data_ptr(): parameter for parameter in trainer.model.parameters() if parameter.requires_grad}
     left: dict[int, int] = {}
 
@@ -146,9 +146,9 @@ def routing_costs(
     factors: Sequence[float] = (0.5, 2),
     repeats: int = 5,
 ) -> list[RoutingCost]:
-    """Time routing and a dense layer at N, S, C = `base`, and with each of the three by itself times `factors`.
+    """Time routing and a dense layer at N, S, C = `base`, and with one of the three multiplied by each of `factors`.
 
-    On CUDA, too, kernels are started one by one here, and not as a captured graph.
+    Kernels are started one by one here, on CUDA too, not as a captured graph.
     """
     sizes: list[tuple[int, ...]] = [base]
     for place in range(3):

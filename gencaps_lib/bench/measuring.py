@@ -1,7 +1,7 @@
-"""What a training step costs, what each change bought, and how far it is from what the machine allows.
+"""The cost of a training step, the gain of each change, and the distance from the machine's limits.
 
-Side by side in one run: the straightforward port, which transforms image by image with Pillow behind a DataLoader and
-trains with plain Adam, and what this library does instead, a change at a time.
+One run measures the straightforward port and this library. The port transforms one image after another with Pillow in a
+DataLoader, and trains with plain Adam. The library's changes are added one at a time.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from gencaps_lib.tasks import Batch
 from gencaps_lib.training import REFERENCE, WARM_UP, Optimiser, Trainer, capture_step, side_stream
 
 MODELS = ("autoencoder", "continuous-capsules")
-SHOWN = 8  # of a step's operations, the slowest
-Repeat = Callable[[], tuple[float, int | None]]  # the seconds of a step, and the memory taken so far
+SHOWN = 8  # how many of a step's slowest operations are shown
+Repeat = Callable[[], tuple[float, int | None]]  # the seconds of a step, and the peak memory so far
 STORED = Path(__file__).parent / "benchmarks"
-LONGEST = 5.0  # seconds that a repeat is to take; where a single step takes more, one of them has to do
-# As torch makes it for who says no more than its name; `Optimiser` would make it faster on CUDA.
+LONGEST = 5.0  # seconds of a repeat; if a single step takes longer, it is measured once
+# With PyTorch's default options; `Optimiser` would choose faster ones on CUDA.
 PLAIN = Optimiser("adam", 1e-3, options={"fused": None, "capturable": False})
 FUSED = Optimiser("adam", 1e-3, options={"fused": True})
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way of making the same step.
+    """One way to make the same training step.
 
     Attributes
     ----------
-    name : what it is, or what it adds to the one before
-    port : the straightforward port, and not `training.Trainer`
-    optimiser : how to optimise
-    channels_last : the memory format of the model, otherwise contiguous
-    captured : as a CUDA graph
-    precision : of the products, as in `training.Trainer`; the port leaves it to PyTorch
-    autocast : the model under autocast to bfloat16, which `fit` does not use: it changes results
+    name : what it is, or what it adds to the candidate before
+    port : whether to use the straightforward port instead of `training.Trainer`
+    optimiser : the optimiser
+    channels_last : whether the model's memory format is channels-last; otherwise it is contiguous
+    captured : whether the step is captured as a CUDA graph
+    precision : precision of the products, as in `training.Trainer`; the port uses PyTorch's default
+    autocast : whether the model runs under autocast to bfloat16; `fit` does not use this, because it changes results
     """
 
     name: str
@@ -68,9 +68,9 @@ class Candidate:
 
 
 def candidates(device: str, precision: str = "float32") -> dict[str, Candidate]:
-    """What is measured on a device, by name; the one before the last two is how the library trains there.
+    """The candidates for a device, by name. The third from the end is the way in which the library trains there.
 
-    `precision` is what it trains the model with there, see `Experiment.precision_on`.
+    `precision` is the precision with which the library trains the model there, see `Experiment.precision_on`.
     """
     fused = Candidate("+ fused optimiser", optimiser=FUSED)
     ours = [fused, replace(fused, name="+ channels-last", channels_last=True)]
@@ -90,12 +90,12 @@ def candidates(device: str, precision: str = "float32") -> dict[str, Candidate]:
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured: an experiment by name at a profile, and where and how often; see `add_arguments`.
+    """What is measured, where and how often: an experiment by name, a profile, and the options of ``bench``.
 
     Raises
     ------
     ValueError
-        An unknown experiment or profile, or fewer than one thread, step or repeat.
+        The experiment or profile is unknown, or there are fewer than one thread, step or repeat.
     """
 
     experiment: str
@@ -127,15 +127,15 @@ def candidates_of(setup: Setup, model: str) -> dict[str, Candidate]:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One candidate's step.
+    """The measured step of one candidate.
 
     Attributes
     ----------
     model, candidate : what was measured
-    seconds : of a step, the median over the repeats; `all_seconds` has each
-    images_per_second : at that time
-    peak_bytes : the most memory that tensors took on the GPU; on a CPU, that the whole process took, Python and PyTorch
-        included, and None where it was not a process of its own
+    seconds : seconds of a step, the median over the repeats; `all_seconds` has the value of each repeat
+    images_per_second : images per second at this median
+    peak_bytes : peak memory of tensors on the GPU; on a CPU, of the whole process, with Python and PyTorch, or None if
+        the measurement had no process of its own
     """
 
     model: str
@@ -148,7 +148,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Operation:
-    """One of PyTorch's operations: how often a step calls it, and the seconds that it takes there in all."""
+    """One of PyTorch's operations: its calls per step, and its total seconds per step."""
 
     name: str
     calls: float
@@ -157,9 +157,9 @@ class Operation:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Everything that was measured in one run, as plain data.
+    """All measurements of one run, as plain data.
 
-    `costs`, `floors`, in seconds, and `profiles`, where the time of a step goes, are by model.
+    `costs`, `floors` (in seconds) and `profiles` (how a step's time is spent) are by model.
     """
 
     setup: Setup
@@ -190,7 +190,7 @@ def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trai
         objective = trainer.objective
 
         def lower_precision(batch: Batch) -> tuple[Tensor, Tensor]:
-            # A graph must not use weights that were cast before it.
+            # A graph must not use weights that were cast before its capture.
             with torch.autocast(trainer.device.type, torch.bfloat16, cache_enabled=False):
                 return objective(batch)
 
@@ -199,17 +199,17 @@ def _trainer(setup: Setup, model: str, candidate: Candidate, steps: int) -> Trai
 
 
 class Running:
-    """A candidate that is set up and warm, and whose steps can be timed.
+    """A candidate that is set up and warmed up, so that its steps can be timed.
 
     Parameters
     ----------
-    setup, model, name : what is measured, the model and the candidate by name
-    alone : the process does nothing else, so that its memory is the step's
+    setup, model, name : what is measured, the model's name, and the candidate's name
+    alone : whether the process does nothing else, so that its memory is the step's
 
     Attributes
     ----------
-    steps : in a repeat
-    turns : how many repeats are to be made
+    steps : number of steps in a repeat
+    turns : number of repeats
     """
 
     def __init__(self, setup: Setup, model: str, name: str, alone: bool = False) -> None:
@@ -218,7 +218,7 @@ class Running:
         self.trainer = _trainer(setup, model, self.candidate, 2 * WARM_UP + setup.repeats * setup.steps)
         self.advance = self.trainer.step
         self.turns = self.steps = 1
-        self._seconds(1)  # it sets up what the others find there
+        self._seconds(1)  # the first step also initialises PyTorch and the optimiser
         slow = self._seconds(1) > LONGEST
         if not slow:
             self._seconds(WARM_UP - 2)
@@ -226,9 +226,9 @@ class Running:
             with side_stream(self.trainer.device):
                 self.advance = capture_step(self.trainer)
         if self.trainer.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.trainer.device)  # the steps before were not made in this way
+            torch.cuda.reset_peak_memory_stats(self.trainer.device)  # the steps before were made in another way
         if not slow:
-            # The rest of the warming up says how many steps a repeat has time for.
+            # The rest of the warm-up shows how many steps fit in a repeat.
             self.steps = min(setup.steps, max(1, int(LONGEST / self._seconds(WARM_UP))))
             self.turns = setup.repeats
 
@@ -237,11 +237,11 @@ class Running:
             return seconds_of(self.advance, self.trainer.device, steps)
 
     def repeat(self) -> tuple[float, int | None]:
-        """The seconds of a step, over the steps of a repeat, and the memory taken so far."""
+        """Make one repeat: the mean seconds of a step, and the peak memory so far."""
         return self._seconds(self.steps), _peak(self.trainer.device, self.alone)
 
 
-_running: Running  # in a process of its own
+_running: Running  # used in the measuring process only
 
 
 def _set_up(setup: Setup, model: str, name: str) -> int:
@@ -256,7 +256,7 @@ def _repeat() -> tuple[float, int | None]:
 
 @contextmanager
 def _elsewhere(setup: Setup, model: str, name: str) -> Iterator[tuple[int, Repeat]]:
-    """The ``turns`` and the ``repeat`` of a `Running` in a process of its own."""
+    """The ``turns`` and the ``repeat`` of a `Running` in a separate process."""
     with _fresh_process(setup.threads) as pool:
         turns = pool.submit(_set_up, setup, model, name).result()
         yield turns, lambda: pool.submit(_repeat).result()
@@ -268,11 +268,9 @@ def _here(setup: Setup, model: str, name: str) -> tuple[int, Repeat]:
 
 
 def measure(setup: Setup, model: str, names: Sequence[str], fresh: bool = True) -> list[Measurement]:
-    """Time candidates' steps, in turns: a machine that grows slower meanwhile does so for all of them.
+    """Time candidates' steps in turns, so that a machine that slows down affects all of them.
 
-    A candidate of which a single step takes longer than `LONGEST` has one turn.
-
-    `fresh` is that of `run`.
+    A candidate whose single step takes longer than `LONGEST` gets only one turn. For `fresh` see `run`.
     """
     times: dict[str, list[float]] = {name: [] for name in names}
     peaks: dict[str, int | None] = {}
@@ -303,24 +301,24 @@ def _peak(device: torch.device, alone: bool) -> int | None:
 
 
 def count(setup: Setup, model: str) -> Cost:
-    """What a model's step does at least."""
+    """The smallest amount of work of a model's step."""
     return step_cost(_trainer(setup, model, Candidate("", optimiser=FUSED), 2))
 
 
 def profile(setup: Setup, model: str) -> list[Operation]:
-    """Where the time of a step goes, as the library makes it but for the captured graph: the slowest operation first.
+    """The operations of the library's step, without a captured graph; the slowest operation first.
 
-    What an operation calls is not counted as its own. Watching takes time, too: the sum is more than a step.
+    An operation's time does not include operations that it calls. Profiling takes time, so the sum exceeds a step.
     """
     ours = [way for name, way in candidates_of(setup, model).items() if name.startswith("+")][-1]
     trainer = _trainer(setup, model, ours, WARM_UP + setup.steps)
     for _ in range(WARM_UP):
         trainer.step()
     on_cuda = trainer.device.type == "cuda"
-    # Else the profiler reports to the terminal, and so in a chapter, when it starts and that it found no GPU.
+    # Otherwise the profiler prints messages, also in a chapter, when it starts and when it finds no GPU.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     watched = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]
-    # There is one cycle, so this keeps no more; without it PyTorch 2.11 warns that it drops the others.
+    # There is only one cycle, so `acc_events` changes nothing, but without it PyTorch 2.11 warns.
     with torch.profiler.profile(activities=watched, acc_events=True) as record:
         for _ in range(setup.steps):
             trainer.step()
@@ -333,7 +331,7 @@ def profile(setup: Setup, model: str) -> list[Operation]:
             (row.self_device_time_total if on_cuda else row.self_cpu_time_total) / 1e6 / setup.steps,
         )
         for row in record.key_averages()
-        # On CUDA an operation's kernels have rows of their own, too, and whole calls of the optimiser everywhere.
+        # Leave out rows of CUDA kernels, and rows of whole calls of the optimiser.
         if row.device_type == DeviceType.CPU and not row.is_user_annotation
     ]
     return sorted(operations, key=lambda operation: operation.seconds, reverse=True)
@@ -347,13 +345,13 @@ def run(setup: Setup, models: Sequence[str] = MODELS, progress: bool = True, fre
     setup : what is measured, where, how often
     models : models of the experiment
     progress : show a bar
-    fresh : make each measurement in a process of its own, which nothing before has warmed up, or filled with memory
+    fresh : make each measurement in a new process, without warm caches or memory in use
 
     Raises
     ------
     ValueError
-        A model that the experiment does not have, or a transform that the port cannot make; before anything is
-        measured.
+        The experiment does not have one of the models, or the port cannot make the transform; this is checked before
+        anything is measured.
     """
     experiment = setup.at_profile
     mover(experiment.task.transform)
@@ -391,12 +389,12 @@ def _in_a_fresh_process(threads: int, function: Callable, *arguments) -> Any:  #
 
 
 def read(path: str | os.PathLike) -> Benchmark:
-    """Read what ``bench --out`` wrote.
+    """Read a file that ``bench --out`` wrote.
 
     Raises
     ------
     ResultError
-        The file is not there, or not such a file.
+        The file does not exist, or is another kind of file.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -410,22 +408,22 @@ def read(path: str | os.PathLike) -> Benchmark:
     except OSError as error:
         raise ResultError(f"cannot read {path} ({error.strerror})") from None
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ResultError(f"{path} is not what bench --out writes: measure again") from None
+        raise ResultError(f"{path} is not a file of bench --out: measure again") from None
 
 
 def stored() -> list[Benchmark]:
-    """What was measured at the article's sizes and is stored with the library, a machine after the other."""
+    """The benchmarks at the article's sizes that are stored with the library, one for each machine."""
     return [read(path) for path in sorted(STORED.glob("*.json"))]
 
 
 def port_and_ours(benchmark: Benchmark, model: str) -> tuple[Measurement, Measurement]:
-    """A model's step as the port makes it, and as the library does, with all changes that are on top of each other."""
+    """The measurements of a model's step in the port, and in the library with all its changes."""
     rows = [row for row in benchmark.measurements if row.model == model]
     return rows[0], [row for row in rows if row.candidate.startswith("+")][-1]
 
 
 def table(benchmark: Benchmark) -> str:
-    """What was measured, for people."""
+    """The measurements as text."""
     setup, rates = benchmark.setup, benchmark.rates
     found = [
         f"{setup.experiment}, {setup.profile} profile, {setup.source}, batch {benchmark.batch}; "

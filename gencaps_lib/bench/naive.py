@@ -1,6 +1,6 @@
-"""The straightforward port, which `bench` compares with: images are transformed one by one behind a DataLoader.
+"""The straightforward port, a baseline for `bench`: a DataLoader transforms images one by one.
 
-It trains on what `training.fit` trains on, and shows what is gained by transforming whole batches where they are used.
+It trains on the same data as `training.fit`. The comparison shows the gain of transforming whole batches on the device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Shi
 
 
 class _Canvas(Protocol):
-    """What pasting needs of a transform."""
+    """A transform with a canvas, for pasting."""
 
     @property
     def side(self) -> int: ...
@@ -47,7 +47,7 @@ def _turn_and_paste(
 
 
 def _fetch(picture: Image.Image, transform: _Canvas, linear: Sequence[Sequence[float]]) -> Image.Image:
-    """On the transform's canvas, what a matrix says of where each (column, row) about the centre comes from."""
+    """Draw on the transform's canvas; `linear` maps each (column, row) from the centre to its place in the picture."""
     middle = transform.side / 2
     places = [number for line in linear for number in (*line, middle * (1 - sum(line)))]
     canvas = _paste(picture, transform)
@@ -72,7 +72,7 @@ _MOVES: dict[type[Transform], Callable[..., Image.Image]] = {
 
 
 def mover(transform: Transform) -> Callable[..., Image.Image]:
-    """What makes a transform with Pillow: a function of a picture, the transform and the numbers of a value.
+    """The function that makes a transform with Pillow, from a picture, the transform and the numbers of a value.
 
     Raises
     ------
@@ -83,14 +83,14 @@ def mover(transform: Transform) -> Callable[..., Image.Image]:
         if isinstance(transform, kind):
             return move
     raise ValueError(
-        f"the straightforward port cannot make a {type(transform).__name__}: add it to gencaps_lib/port.py"
+        f"the straightforward port cannot make a {type(transform).__name__}: add it to gencaps_lib/bench/naive.py"
     )
 
 
 class PortedDigits(Dataset):
-    """Digits as a straightforward port has them: each transformed by Pillow when it is asked for.
+    """Digits in the straightforward port: Pillow transforms each one when it is requested.
 
-    An item is an image (1, 28, 28), its label, the value (dimensions,) of the transform and the target.
+    An item is an image (1, 28, 28), its label, the value (dimensions,) of the transform, and the target.
     """
 
     def __init__(self, digits: Digits, task: Task, seed: int = 0) -> None:
@@ -121,7 +121,7 @@ def _tensor(picture: Image.Image) -> Tensor:
 
 
 class Port(Trainer):
-    """The straightforward port: batches come from a DataLoader, and each loss is looked at."""
+    """The straightforward port: batches come from a DataLoader, and Python reads each loss."""
 
     def __init__(self, model: nn.Module, task: Task, digits: Digits, steps: int, device: str, **options) -> None:
         super().__init__(model, task, digits.first(1).to(device), steps, **options)
