@@ -1,7 +1,7 @@
-"""A Sphinx extension: the library's docstrings, which are terse numpy ones, as autodoc can show them.
+"""A Sphinx extension that rewrites the library's short numpy docstrings for autodoc.
 
-In ``name : what it is`` numpydoc and napoleon take the sentence for a type. Here each entry of a section becomes a line
-of a list, and names in backticks become links.
+In ``name : what it is``, numpydoc and napoleon would read the sentence as a type. Here each entry of a section becomes
+an item of a list, and names in backticks become links.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 import library_use
 from sphinx.application import Sphinx
 
-LISTS = {"Parameters": " : ", "Attributes": " : ", "Raises": None}  # what divides a name from what it is
+LISTS = {"Parameters": " : ", "Attributes": " : ", "Raises": None}  # the text between a name and its description
 SECTIONS = {*LISTS, "Returns", "References"}
 NAMED = re.compile(r"(?<![`:\w])`([\w.]+)`(?![`_])")
 
 
 def sections_of(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """A docstring's parts: the heading of each, empty for what comes first, and its lines."""
+    """A docstring's parts: the heading and the lines of each; the first part has an empty heading."""
     parts: list[tuple[str, list[str]]] = [("", [])]
     for line, below in pairwise([*lines, ""]):
         if line in SECTIONS and set(below) == {"-"}:
@@ -36,7 +36,7 @@ def sections_of(lines: list[str]) -> list[tuple[str, list[str]]]:
 
 
 def listed(lines: list[str], divider: str | None) -> list[str]:
-    """The entries of a section as a list: an entry begins where a line is not indented."""
+    """The entries of a section as a list; a line without indentation begins a new entry."""
     found: list[str] = []
     for line in lines:
         if line.startswith(" ") or not line:
@@ -50,12 +50,12 @@ def listed(lines: list[str], divider: str | None) -> list[str]:
 
 
 def link_names(line: str, place: str) -> str:
-    """`name` in backticks as a link where the library has it, and as code where not.
+    """Turn `name` in backticks into a link if the library has this name, and otherwise into code.
 
     Parameters
     ----------
-    line : of a docstring
-    place : the full name of what it is the docstring of: names are looked for in its class and module first
+    line : a line of a docstring
+    place : full name of the object with this docstring; names are looked up in its class and module first
     """
 
     def replaced(match: re.Match) -> str:
@@ -88,7 +88,7 @@ def members() -> frozenset[str]:
 
 @cache
 def uses(folder: Path) -> dict[str, list[str]]:
-    """What each chapter in a folder uses of the library."""
+    """For each chapter in a folder, the names of the library that it uses."""
     return {
         path.stem: library_use.used(json.loads(path.read_text(encoding="utf-8")))
         for path in sorted(folder.glob("*.ipynb"))
@@ -96,7 +96,7 @@ def uses(folder: Path) -> dict[str, list[str]]:
 
 
 def rewrite(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """A docstring's sections as lists, names as links, and the chapters that use it."""
+    """Rewrite a docstring: sections as lists, names as links, and links to the chapters that use the object."""
     found: list[str] = []
     for heading, content in sections_of(lines):
         body = [link_names(line, name) for line in content]

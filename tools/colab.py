@@ -1,8 +1,8 @@
-"""Act as Colab: ``python tools/colab.py --repository file:///folder/of/a/clone chapters/*.ipynb``.
+"""Run chapters as in Colab: ``python tools/colab.py --repository file:///folder/of/a/clone chapters/*.ipynb``.
 
-Runs chapters in the Python that runs this, each alone in an empty folder, with the library not installed: a chapter's
-setup cell must install it, from the given repository, and replace nothing that is there. `$GENCAPS_PROFILE` says at
-which size, as ever.
+Each chapter runs in this Python, alone in an empty folder, without the library. The chapter's setup cell must install
+the library from the given repository, and must not replace any other package. `$GENCAPS_PROFILE` is the profile, as
+usual.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 LIBRARY = "gencaps-lib"
-TIMEOUT = 600  # seconds for a cell
+TIMEOUT = 600  # longest time of one cell, in seconds
 
 
 def installed() -> dict[str, str]:
-    """Every distribution of this Python, and the version that an import finds."""
+    """Every distribution of this Python, with the version that an import finds."""
     found = {}
     for each in distributions():
         found.setdefault(each.metadata["Name"].lower().replace("_", "-"), each.version)
@@ -33,12 +33,12 @@ def installed() -> dict[str, str]:
 
 
 def run(chapter: Path, repository: str) -> list[str]:
-    """Run a chapter as a reader in Colab would, and uninstall the library after it; returns what went wrong.
+    """Run a chapter like a reader in Colab, then uninstall the library; return what went wrong.
 
     Parameters
     ----------
     chapter : the notebook
-    repository : where its setup cell is to install the library from, as ``file:///folder``
+    repository : address from which its setup cell installs the library, as ``file:///folder``
     """
     notebook = nbformat.read(chapter, as_version=4)
     setup = notebook.cells[1]
@@ -64,7 +64,7 @@ def run(chapter: Path, repository: str) -> list[str]:
 
 
 def main() -> None:
-    """The command line: a line per chapter; exit status 1 when one failed."""
+    """The command line: print one line for each chapter; the exit status is 1 if one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repository", required=True, help="file:///folder/of/a/clone, or https://…")
     parser.add_argument("chapters", nargs="+", type=Path)

@@ -1,6 +1,6 @@
 """Execute chapters in place and stamp them: ``python tools/execute.py chapters/01*.ipynb …``.
 
-Executing and stamping are one act, so that no stamp can be put on outputs which its code did not make.
+One program executes and stamps, so that every stamp belongs to outputs of this code.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from gencaps_lib.files import write_whole
 from gencaps_lib.results import provenance as machine
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
-TIMEOUT = 1200  # seconds that one cell may take
+TIMEOUT = 1200  # longest time of one cell, in seconds
 
 
 def execute(path: Path, commit: str) -> dict:
-    """Run all cells of a notebook, and write it with their outputs and a stamp; it is left as it was if one fails.
+    """Run all cells of a notebook and write it with outputs and a stamp. If a cell fails, the file is not changed.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def execute(path: Path, commit: str) -> dict:
     ).execute()
     seconds = time.perf_counter() - start
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
-    stored = json.loads(nbformat.writes(notebook))  # digests are of what is stored
+    stored = json.loads(nbformat.writes(notebook))  # digests must be of the stored form
     stamp = stamps.make(stored, versions, commit, date, seconds)
     notebook.metadata[stamps.NAME] = stamp
     write_whole(path, (nbformat.writes(notebook) + "\n").encode())
@@ -55,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="+", type=Path)
     options = parser.parse_args(arguments)
-    commit = machine.commit("chapters")  # chapters carry digests of what is in them
+    commit = machine.commit("chapters")  # chapters have digests of their own
     for path in options.notebooks:
         try:
             stamp = execute(path, commit)
         except (OSError, CellExecutionError, TimeoutError, ValueError) as error:
-            print(f"{path} was not executed, and is as it was: {error}", file=sys.stderr)
+            print(f"{path} was not executed and not changed: {error}", file=sys.stderr)
             return 1
         print(f"{path}: {stamp['profile']} profile, {stamp['source']}, {stamp['seconds']:.0f} s", flush=True)
     return 0

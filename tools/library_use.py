@@ -1,4 +1,4 @@
-"""Which public names of the library a chapter uses: for links from chapters to the API reference and back."""
+"""Find the public names of the library that a chapter uses, for links between chapters and the API reference."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import gencaps_lib
 
 
 def modules() -> list[str]:
-    """The names of the library's public modules and rooms, without the package's: ``results``, ``results.record``."""
+    """The names of the library's public modules and rooms, without ``gencaps_lib``: ``results``, ``results.record``."""
     found = pkgutil.walk_packages(gencaps_lib.__path__, "gencaps_lib.")
     return [module.name.removeprefix("gencaps_lib.") for module in found if not module.name.endswith("__main__")]
 
 
 def canonical(module: ModuleType, name: str) -> str | None:
-    """The full name of what a module offers as `name`, by where it is defined; None where it is none of ours."""
+    """The full name of a module's `name`, with the module that defines it; None if it is not the library's."""
     thing = getattr(module, name, None)
     if not (inspect.isclass(thing) or inspect.isfunction(thing)) or thing.__qualname__.startswith("_"):
         return None
@@ -33,10 +33,10 @@ def canonical(module: ModuleType, name: str) -> str | None:
 
 @cache
 def public() -> dict[str, str]:
-    """The full names of all public classes and functions, by what prose calls them.
+    """The names of all public classes and functions: name in prose → full name.
 
-    `fit`, `training.fit`, `loop.fit` and `training.loop.fit` are one. A bare name that two modules define stands for
-    neither.
+    `fit`, `training.fit`, `loop.fit` and `training.loop.fit` are the same function. A short name that two modules
+    define is left out.
     """
     found: dict[str, str] = {}
     bare: dict[str, set[str]] = {}
@@ -51,7 +51,7 @@ def public() -> dict[str, str]:
 
 
 def used(notebook: Mapping[str, Any]) -> list[str]:
-    """The full names of what a chapter's code takes from the library, in the order of their first use."""
+    """The full names that a chapter's code uses from the library, in the order of first use."""
     aliases: dict[str, str] = {}
     found: dict[str, None] = {}
     for node in (node for tree in stamps.trees(notebook) for node in ast.walk(tree)):

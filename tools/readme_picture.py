@@ -16,7 +16,7 @@ from gencaps_lib.results import GALLERY
 KEPT = Path(__file__).parent.parent / "_static" / "shift-transfer.png"
 FOLDER, EXPERIMENT, SEED, DIGIT = results.PUBLISHED / "large", "shift-transfer", 10, 4
 MODELS = ("autoencoder-matched", "continuous-capsules")
-MADE_FROM = "made-from"  # names the digest of the galleries in the file
+MADE_FROM = "made-from"  # key of the galleries' digest in the file
 
 
 def galleries() -> dict[str, Path]:
@@ -25,23 +25,23 @@ def galleries() -> dict[str, Path]:
 
 
 def made_from() -> str:
-    """A digest of what the picture shows."""
+    """A digest of the galleries that the picture shows."""
     return digest(b"".join(path.read_bytes() for path in galleries().values()))
 
 
 def picture() -> figures.Picture:
-    """The first '4' of the galleries over all shifts: what was asked for, and what each model drew."""
+    """The first '4' of the galleries over all shifts: the targets, and what each model drew."""
     title = f"A '{DIGIT}', shifted further than any '{DIGIT}' in training"
     with figures.own_style():
         return figures.gallery(FOLDER, EXPERIMENT, MODELS, SEED, DIGIT, title)
 
 
 def main() -> None:
-    """Write the picture, and in it what it was made from."""
-    said = PngInfo()
-    said.add_text(MADE_FROM, made_from())
+    """Write the picture, with the digest of its galleries in the file."""
+    information = PngInfo()
+    information.add_text(MADE_FROM, made_from())
     content = io.BytesIO()
-    Image.open(io.BytesIO(picture().png())).save(content, format="png", optimize=True, pnginfo=said)
+    Image.open(io.BytesIO(picture().png())).save(content, format="png", optimize=True, pnginfo=information)
     KEPT.write_bytes(content.getvalue())
 
 

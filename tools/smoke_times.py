@@ -1,4 +1,4 @@
-"""Keep what `make smoke` measured: ``python tools/smoke_times.py report.xml``, the report in pytest's JUnit format."""
+"""Store the times of `make smoke`: ``python tools/smoke_times.py report.xml``, a report in pytest's JUnit format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def seconds_of(report: str, stems: list[str]) -> dict[str, float]:
     for case in ElementTree.fromstring(report).iter("testcase"):
         named = " ".join(case.attrib.values())
         for stem in stems:
-            if stem in named and len(case) == 0:  # a failure would be a child
+            if stem in named and len(case) == 0:  # a failed test has a child element
                 seconds[stem] = round(float(case.attrib["time"]), 1)
     missing = sorted(set(stems) - seconds.keys())
     if missing:
@@ -37,7 +37,7 @@ def seconds_of(report: str, stems: list[str]) -> dict[str, float]:
 
 
 def main(report: str) -> None:
-    """Write the times beside the chapters, with the machine and the day."""
+    """Write the times to the chapters' folder, with the machine and the date."""
     stems = [path.stem for path in KEPT.parent.glob("*.ipynb")]
     kept = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -1,4 +1,4 @@
-"""A Sphinx extension: chapters show their stamps at the foot, and a directive the statistics of their execution."""
+"""A Sphinx extension: each chapter shows its stamp at the foot; a directive shows the execution statistics."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ STATISTICS = "statistics"  # the page that has the directive
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds as text, with minutes if needed."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def day(stamp: dict[str, Any]) -> str:
-    """The day of an execution."""
+    """The date of an execution."""
     return datetime.fromisoformat(stamp["date"]).date().isoformat()
 
 
 def made_from(stamp: dict[str, Any] | None) -> str:
-    """What a chapter's outputs were made from, in a line."""
+    """One line that says how a chapter's outputs were made."""
     if stamp is None:
         return "The outputs of this page carry no stamp: what made them is not known."
     return (
@@ -41,7 +41,7 @@ def made_from(stamp: dict[str, Any] | None) -> str:
 
 
 def reference(full: str, text: str) -> addnodes.pending_xref:
-    """A link to the API reference that Sphinx will resolve, or warn about."""
+    """A link to the API reference; Sphinx resolves it or warns."""
     shown = nodes.literal(text, text)
     return addnodes.pending_xref(
         "", shown, refdomain="py", reftype="obj", reftarget=full, refexplicit=True, refwarn=True
@@ -49,7 +49,7 @@ def reference(full: str, text: str) -> addnodes.pending_xref:
 
 
 def link_prose(doctree: nodes.document) -> None:
-    """The first time that prose names something of the library, it becomes a link to the API reference."""
+    """Turn the first mention of each of the library's names in prose into a link to the API reference."""
     linked = set()
     for literal in list(doctree.findall(nodes.literal)):
         full = library_use.public().get(literal.astext())
@@ -59,7 +59,7 @@ def link_prose(doctree: nodes.document) -> None:
 
 
 def foot(notebook: dict[str, Any]) -> nodes.container:
-    """The foot of a chapter's page: its stamp, and links to what it uses of the library."""
+    """The foot of a chapter's page: its stamp, and links to the library's names that it uses."""
     said = nodes.paragraph("", made_from(notebook["metadata"].get(stamps.NAME)) + " ")
     said += addnodes.pending_xref(
         "",
@@ -91,7 +91,7 @@ def finish_page(app: Sphinx, doctree: nodes.document) -> None:
 
 
 class ExecutionStatistics(SphinxDirective):
-    """What each chapter's outputs were made from, and how long that took: two tables, from the stamps."""
+    """Two tables from the stamps: how each chapter's outputs were made, and how long it took."""
 
     COLUMNS: ClassVar[list[str]] = ["chapter", "quick", "smoke", "data", "day", "commit", "device"]
 
@@ -131,7 +131,7 @@ class ExecutionStatistics(SphinxDirective):
 
 
 def table(header: list[str], rows: list[list[str]]) -> nodes.container:
-    """A table of texts; a cell that begins with a slash is a link to that page, by its title."""
+    """A table of texts. A cell that begins with a slash becomes a link to that page, with the page's title."""
 
     def row(cells: list[str]) -> nodes.row:
         return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", *content(cell))) for cell in cells])

@@ -1,8 +1,8 @@
-"""Stamps of stored chapters: what their outputs were made from, and whether they would be made the same today.
+"""Stamps of stored chapters: what their outputs were made from, and whether the outputs are still valid.
 
-A stamp lies in a notebook's metadata, as `gencaps`. `execute.py`, which runs the cells, is the only one to write it. It
-holds digests of the code cells and of the outputs, the numerics of the experiments that the chapter names, and what a
-reader wants to know: profile, data, device, versions, commit, date and seconds.
+A stamp is in a notebook's metadata, as `gencaps`. Only `execute.py`, which runs the cells, writes it. It has digests of
+the code cells and of the outputs, the numerics of the experiments that the chapter names, and facts for the reader:
+profile, data, device, versions, commit, date and seconds.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from gencaps_lib.experiments import DRAWS, EXPERIMENTS, Experiment
 from gencaps_lib.results import PUBLISHED, fingerprint, matches
 from gencaps_lib.training import Trainer
 
-NAME = "gencaps"  # of the stamp in a notebook's metadata
+NAME = "gencaps"  # name of the stamp in a notebook's metadata
 REMEDY = "run `make chapters NOTEBOOKS=chapters/{}`"
-# The line that `gencaps_lib.machine.setting` makes, and every chapter prints.
+# The line of `gencaps_lib.results.setting`, which every chapter prints.
 SETTING = re.compile(
     r"^(?P<profile>\w+) profile; data: (?P<source>\w+), [\d,]+ digits; (?P<device>.+); PyTorch (?P<torch>\S+)$",
     re.MULTILINE,
@@ -39,7 +39,7 @@ def code_of(notebook: Mapping[str, Any]) -> list[str]:
 
 
 def trees(notebook: Mapping[str, Any]) -> Iterator[ast.Module]:
-    """The syntax trees of the code cells, without IPython's own lines."""
+    """The syntax trees of the code cells, without IPython's magic lines."""
     return map(_tree, code_of(notebook))
 
 
@@ -48,10 +48,10 @@ def _tree(source: str) -> ast.Module:
 
 
 def computing(notebook: Mapping[str, Any]) -> list[Any]:
-    """What the code cells compute, as plain data: their syntax, without layout, comments and docstrings.
+    """The code cells' syntax as plain data, without layout, comments and docstrings.
 
-    Left out are the setup cell, which installs the library from the book's address, and the lines that say where the
-    library's names lie: neither moving code nor breaking lines makes an output stale.
+    The setup cell, which installs the library from the book's address, and imports from the library are left out. So
+    outputs stay valid if code moves or lines are broken in another way.
     """
     sources = [source for source in code_of(notebook) if not source.startswith("# @title Setup")]
     return [[_syntax(node) for node in _tree(source).body if not _of_the_library(node)] for source in sources]
@@ -62,7 +62,7 @@ def _of_the_library(node: ast.AST) -> bool:
 
 
 def _syntax(node: Any) -> Any:
-    """A syntax tree as plain data, alike in every version of Python: without places, and without what is empty."""
+    """A syntax tree as plain data, without positions and empty fields, so that it is the same in every Python."""
     if isinstance(node, list):
         return [_syntax(entry) for entry in node]
     if not isinstance(node, ast.AST):
@@ -74,7 +74,7 @@ def _syntax(node: Any) -> Any:
 
 
 def texts_of(notebook: Mapping[str, Any]) -> str:
-    """All plain text that the outputs hold."""
+    """All plain text in the outputs."""
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     return "\n".join(
         part
@@ -98,12 +98,12 @@ def experiments_of(notebook: Mapping[str, Any]) -> list[str]:
 
 
 def all_models(notebook: Mapping[str, Any]) -> bool:
-    """Whether a chapter asks an experiment for its models, so that a new one changes what it shows."""
+    """Whether a chapter lists an experiment's models, so that a new model changes its outputs."""
     return bool(_attributes(notebook) & {"models", "sizes"})
 
 
 def _attributes(notebook: Mapping[str, Any]) -> set[str]:
-    """The names that a chapter's code asks an object for."""
+    """The names of all attributes in a chapter's code."""
     return {node.attr for tree in trees(notebook) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
@@ -117,7 +117,8 @@ def benchmarks(notebook: Mapping[str, Any]) -> str | None:
 def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
     """The experiments whose published results a chapter shows.
 
-    Those that it names, if it picks one wherever it writes ``published()[…]``; all, if it reads them in another way.
+    If every use of ``published`` has the form ``published()[…]``, these are the experiments that it names; otherwise
+    all.
     """
     nodes = [node for tree in trees(notebook) for node in ast.walk(tree)]
     reads = [node for node in nodes if getattr(node, "attr", getattr(node, "id", None)) in {"published", "PUBLISHED"}]
@@ -129,7 +130,7 @@ def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
 
 @cache
 def published(experiments: tuple[str, ...]) -> str | None:
-    """A digest of the published results of some experiments; each result holds the digests of the files beside it."""
+    """A digest of the published results of some experiments; each result has the digests of its other files."""
     shown = PUBLISHED / "quick"
     paths = [path for name in experiments for path in sorted((shown / name).rglob("seed?.json"))]  # below `FRESH`
     return (
@@ -140,9 +141,9 @@ def published(experiments: tuple[str, ...]) -> str | None:
 
 
 def shown(notebook: Mapping[str, Any]) -> str | None:
-    """A digest of the published results that a chapter shows, of those that judge claims if it reads them.
+    """A digest of the published results that a chapter shows, including those for the verdicts if it reads them.
 
-    It reads those of its own experiments, if it names one wherever it writes ``fresh(…)``; all otherwise.
+    If every ``fresh(…)`` has an argument, it reads those of the experiments that it names; otherwise all.
     """
     usual = published(shown_of_published(notebook))
     nodes = [node for tree in trees(notebook) for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -160,13 +161,13 @@ def shown(notebook: Mapping[str, Any]) -> str | None:
 
 
 def rehearse(experiment: Experiment, model: str) -> list[float]:
-    """The losses of two training steps on a few embedded digits, and of what is then drawn at the ends of the grid.
+    """The losses of two training steps on a few embedded digits, and then of drawings at the ends of the grid.
 
-    They notice what `fingerprint` does not see: another transform, batch, loss, optimiser or way to judge.
+    They detect changes that `fingerprint` does not see: another transform, batch, loss, optimiser or evaluation.
     """
     digits = load_digits("train", "embedded")
     built = experiment.build(model)
-    built.prepare = lambda _: None  # a preliminary training takes longer than all the rest
+    built.prepare = lambda _: None  # a preliminary training would take too long
     options = experiment.fit_options(digits.images.device, model) | {"batch": 8}
     trainer = Trainer(built, experiment.task, digits, experiment.steps, **options)
     for _ in range(2):
@@ -180,7 +181,7 @@ def rehearse(experiment: Experiment, model: str) -> list[float]:
 
 @cache
 def numerics(name: str, profile: str) -> dict[str, dict[str, Any]]:
-    """What an experiment computes at a profile: of each of its models the fingerprint, and a rehearsal of its run."""
+    """What an experiment computes at a profile: for each model, its fingerprint and a rehearsal of its run."""
     experiment = EXPERIMENTS[name].at(profile)
     return {
         model: {**fingerprint(experiment, model), "rehearsal": rehearse(experiment, model)}
@@ -189,7 +190,7 @@ def numerics(name: str, profile: str) -> dict[str, dict[str, Any]]:
 
 
 def same_numerics(stored: Mapping[str, Any], today: Mapping[str, Any], added: bool = False) -> bool:
-    """Whether `numerics` of today are those of a stamp, but for rounding; `added` allows new models."""
+    """Whether the present `numerics` agree with a stamp's, up to rounding; `added` allows new models."""
     models_agree = stored.keys() <= today.keys() if added else stored.keys() == today.keys()
     return (
         bool(stored)
@@ -211,10 +212,10 @@ def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, 
 
     Parameters
     ----------
-    notebook : as it will be stored, but for the stamp
-    versions : of Python and of the packages
-    commit, date : of the execution
-    seconds : that all cells took
+    notebook : as it will be stored, without the stamp
+    versions : versions of Python and of the packages
+    commit, date : commit and date of the execution
+    seconds : total time of all cells
 
     Raises
     ------
@@ -223,7 +224,9 @@ def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, 
     """
     settings = list(SETTING.finditer(texts_of(notebook)))
     if len(settings) != 1:
-        raise ValueError(f"a chapter prints results.setting(…) once, for its stamp; here it is {len(settings)} times")
+        raise ValueError(
+            f"a chapter must print results.setting(…) once, for its stamp; it prints it {len(settings)} times"
+        )
     setting = settings[0].groupdict()
     stamp = {
         "code": _digest(computing(notebook)),
@@ -241,12 +244,12 @@ def make(notebook: Mapping[str, Any], versions: Mapping[str, str], commit: str, 
 
 
 def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
-    """Why the outputs of a stored chapter are not to be trusted, a line each; nothing where they are.
+    """Why the outputs of a stored chapter are not valid, one line for each fault; none if they are valid.
 
     Parameters
     ----------
-    notebook : as it is stored
-    name : of its file
+    notebook : the stored notebook
+    name : name of its file
     """
     remedy = REMEDY.format(name)
     stamp = notebook["metadata"].get(NAME)
@@ -261,14 +264,14 @@ def faults(notebook: Mapping[str, Any], name: str) -> list[str]:
     if stamp["outputs"] != _digest(_outputs(notebook)):
         found.append(f"outputs of {name} were edited by hand: {remedy}")
     found += [
-        f"{experiment} computes other numbers today than when {name} was executed: {remedy}"
+        f"{experiment} computes other numbers now than when {name} was executed: {remedy}"
         for experiment in experiments_of(notebook)
         if not same_numerics(
             stamp["numerics"].get(experiment, {}), numerics(experiment, stamp["profile"]), not all_models(notebook)
         )
     ]
     if stamp["published"] != shown(notebook):
-        found.append(f"the published results that {name} shows are others today: {remedy}")
+        found.append(f"the published results that {name} shows have changed: {remedy}")
     if stamp.get("benchmarks") != benchmarks(notebook):
-        found.append(f"the stored benchmarks, which {name} shows, are others today: {remedy}")
+        found.append(f"the stored benchmarks that {name} shows have changed: {remedy}")
     return found

@@ -1,4 +1,4 @@
-"""What the pages of the built book weigh: ``python tools/weights.py _build/html``."""
+"""Print the size of the built book's pages: ``python tools/weights.py _build/html``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# What a page loads by itself: the sources of images, scripts and style sheets.
+# Addresses that a page loads: of images, scripts and style sheets.
 IMAGES = re.compile(r"<img\b[^>]*?\bsrc=\"([^\"]+)\"")
 ASSETS = re.compile(r"<script\b[^>]*?\bsrc=\"([^\"]+)\"|<link\b[^>]*?\bhref=\"([^\"]+\.css[^\"]*)\"")
 
 
 @dataclass(frozen=True)
 class Weight:
-    """Bytes of a page.
+    """The size of a page in bytes.
 
     Attributes
     ----------
-    html : the page itself, with the pictures that it embeds
-    images : picture files that it shows
-    assets : scripts and style sheets; the same for nearly every page, so a reader loads them once
+    html : the page itself, with embedded pictures
+    images : the page's picture files
+    assets : scripts and style sheets; nearly every page has the same ones, so a reader loads them once
     """
 
     html: int
@@ -31,7 +31,7 @@ class Weight:
 
     @property
     def own(self) -> int:
-        """What a reader loads for this page alone."""
+        """The bytes that a reader loads for this page alone."""
         return self.html + self.images
 
 
@@ -40,7 +40,7 @@ def weigh(page: Path) -> Weight:
 
     Raises
     ------
-    FileNotFoundError : when the page names a picture, script or style sheet that is not there
+    FileNotFoundError : a picture, script or style sheet of the page does not exist
     """
     text = page.read_text(encoding="utf-8")
     assets = (first or second for first, second in ASSETS.findall(text))
@@ -48,13 +48,13 @@ def weigh(page: Path) -> Weight:
 
 
 def _size(page: Path, addresses: Iterable[str]) -> int:
-    """Bytes of the files of the book at these addresses, each counted once; embedded and remote ones count nothing."""
+    """Total bytes of the book's files at these addresses, each counted once, without embedded and remote ones."""
     local = {urlsplit(address).path for address in addresses if not re.match(r"\w+:|//", address)}
     return sum((page.parent / unquote(path)).stat().st_size for path in local)
 
 
 def main() -> None:
-    """The command line: a row per page, in kB."""
+    """The command line: print one row for each page, in kB."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("book", type=Path, help="the folder of the built book")
     book = parser.parse_args().book
