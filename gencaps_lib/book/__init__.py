@@ -1,1 +1,1 @@
-"""What only the book needs: figures, claims and their verdicts, the report, explorers."""
+"""Code that only the book uses: figures, claims and their verdicts, the report, explorers."""

@@ -1,8 +1,9 @@
-"""What the article's authors measured: one run each, at 100,000 steps, mean squared error on MNIST's test digits.
+"""The measurements of the article's authors: mean squared errors on MNIST's test digits, one run each, 100,000 steps.
 
-Our summary of their public records (singnet/semantic-vision, experiments/invariance, 2018–2019); facts, not code. What
-counts as in and out of the range: shift transfer up to ±4 and from ±8 on; rotation transfer ≤ 45° and > 45°; one shot
-18° ± 2° and beyond 45°; rotation beyond the range ≤ 90° and > 90°. Points within 1° of multiples of 90° are left out.
+This is our summary of their public records (singnet/semantic-vision, experiments/invariance, 2018–2019); facts, not
+code. Points in and out of the range: shift transfer, up to ±4 and from ±8 on; rotation transfer, ≤ 45° and > 45°; one
+shot, 18° ± 2° and beyond 45°; rotation beyond the range, ≤ 90° and > 90°. Points within 1° of multiples of 90° are left
+out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of the authors.
+    """The errors of one run of the authors.
 
     Attributes
     ----------
@@ -30,11 +31,11 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """Error of '4' out of its range over that in it."""
+        """Error of '4' out of its range ÷ error in its range."""
         return self.four_out / self.four_in
 
 
-# Experiment and model → what they measured. What is not here is not in their records.
+# Experiment and model → the authors' measurements. Their records have no others.
 AUTHORS: Mapping[tuple[str, str], Measured] = MappingProxyType(
     {
         ("shift-transfer", "autoencoder"): Measured(0.0068, 0.0281, 0.0158, 0.0086),

@@ -1,4 +1,4 @@
-"""What the book claims beyond the article: the quantity and the bound that decide each, and what the book says of it.
+"""The book's own claims beyond the article: for each, the quantity and bound that decide it, and the book's verdict.
 
 The article's claims are in `verdicts`.
 """
@@ -17,24 +17,24 @@ from gencaps_lib.tasks import Task
 
 HOLDS, FAILS, OPEN, UNSEEN = "holds", "does not hold", "undecided", "not visible at this size"
 
-# Of the results of one seed, by model: one number.
+# Model → its result for one seed, and the task → one number.
 Quantity = Callable[[Mapping[str, Result], Task], float]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim that one number of each seed decides.
+    """A claim that is decided by one number for each seed.
 
     Attributes
     ----------
     text : the claim
-    experiment : where it is tested
-    models : whose results it needs
-    quantity : what is measured, in words
-    measure : the same as a function of the results of one seed
-    least, most : the bounds between which the claim holds; None where there is none
-    verdict : what the book says; the published results must say the same
-    premise, met : what the claim takes for granted, in words and as a function of the results of one seed, if anything
+    experiment : the experiment that tests it
+    models : the models whose results it needs
+    quantity : the measured quantity, in words
+    measure : the quantity as a function of the results of one seed
+    least, most : the claim holds between these bounds; None means no bound
+    verdict : the verdict in the book; the published results must give the same
+    premise, met : the claim's premise, if any, in words and as a function of the results of one seed
     """
 
     text: str
@@ -56,7 +56,7 @@ class Claim:
         return f"{self.quantity}:{least}{most}" + (f", provided that {self.premise}" if self.premise else "")
 
     def values(self, runs: Mapping[str, Runs]) -> list[float | None]:
-        """The quantity for every seed that all of the claim's models have, in order; None where the premise is not met.
+        """The quantity for every seed that all models have, in order; None if the premise is not met.
 
         Parameters
         ----------
@@ -84,9 +84,9 @@ class Claim:
         ]
 
     def judge(self, values: Sequence[float | None]) -> str:
-        """The rule: it holds if every seed keeps the bounds, does not if none does, and is undecided otherwise.
+        """Decide: the claim holds if all seeds are within the bounds, fails if none is, and is undecided otherwise.
 
-        It is not visible at this size if a seed does not meet its premise.
+        It is not visible at this size if a seed does not meet the premise.
         """
         if None in values:
             return UNSEEN
@@ -99,7 +99,7 @@ class Claim:
 
 
 def _over(score: Callable[[Sequence[float], Task], float], model: str, other: str) -> Quantity:
-    """A score of one model's '4' over that of another's."""
+    """One model's score of '4' ÷ the other model's."""
     return lambda results, task: score(results[model].curves[4], task) / score(results[other].curves[4], task)
 
 
@@ -108,7 +108,7 @@ _AT_ONCE = "composed-capsules-at-once"
 
 
 def _extrapolates(text: str, experiment: str, model: str = _COMPOSED, most: float = 1.1, verdict: str = HOLDS) -> Claim:
-    """A claim about every digit that a task holds out; where nothing is held out, about every digit."""
+    """A claim about every held-out digit of a task, or about every digit if none is held out."""
 
     def measure(results: Mapping[str, Result], task: Task) -> float:
         asked = task.held_out if len(set(task.seen)) > 1 else task.digits
@@ -128,7 +128,7 @@ def _found(text: str, experiment: str) -> Claim:
     return Claim(text, experiment, (_COMPOSED,), quantity, measure, most=0.05)
 
 
-# What chapter 12 claims beyond the article.
+# The claims of chapter 12 beyond the article.
 OWN_CLAIMS: tuple[Claim, ...] = (
     _extrapolates("A learned generator extrapolates a rotation, for every digit", "rotation-extrapolation"),
     _found("It is the rotation that is found", "rotation-extrapolation"),
@@ -164,5 +164,5 @@ OWN_CLAIMS: tuple[Claim, ...] = (
 
 
 def by_seed(values: Sequence[float | None]) -> str:
-    """The `values` of a claim in a line: a dash where a seed does not meet the premise."""
+    """The `values` of a claim in one line, with a dash for a seed that does not meet the premise."""
     return ", ".join("–" if value is None else f"{value:.2f}" for value in values)

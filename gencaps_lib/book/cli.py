@@ -14,7 +14,7 @@ from gencaps_lib.results import PUBLISHED
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the commands to the command line's."""
+    """Add the commands to the command line."""
     reporting = commands.add_parser("report", help="what results say of each model and of each claim of the article")
     reporting.add_argument(
         "folder", nargs="?", type=folder, default=PUBLISHED, help="of results (default: the published)"
@@ -28,18 +28,18 @@ def add_commands(commands: Commands) -> None:
 
 
 def print_report(options: argparse.Namespace, profile: str) -> int:
-    """Print what results say; returns the exit status."""
+    """Print the report on results; return the exit status."""
     print("\n".join(report(options.folder)))
     return 0
 
 
 def make_explorer(options: argparse.Namespace, profile: str) -> int:
-    """Train and export the models of explorers; returns the exit status."""
+    """Train and export the models of explorers; return the exit status."""
     export.check_packages()
     names = options.scenes or list(scenes.SCENES)
     for name in names:
         check_writable(Path(options.out) / f"{name}.js")
-    # Every one is a scene, and has the profile's source.
+    # All scenes have the same source, the profile's.
     (source,) = {scenes.experiment(name, profile).source for name in names}
     train, test = (
         load_digits(split, source, root=options.data, device=usable(options.device)) for split in ("train", "test")

@@ -1,9 +1,9 @@
-"""Pictures that answer to the reader: live on a page of the book without a kernel, and as widgets with one.
+"""Interactive pictures: on a page of the book without a kernel, and in a notebook as widgets.
 
 `shift_explorer`, `rotation_explorer` and `placement_explorer` return an `Explorer`. A notebook shows it as a widget,
-whose questions this process answers. Where ``$GENCAPS_STATIC`` is set (`make chapters` sets it) it is stored as a still
-picture instead, which the page's script brings to life: a stored widget is dead on a page. `sliders` is for front ends
-that show no widgets but ipywidgets' own.
+and this process computes its pictures. If ``$GENCAPS_STATIC`` is set (`make chapters` sets it), it is stored as a still
+picture, which the page's script makes interactive; a stored widget would not work on a page. `sliders` is for front
+ends that show only ipywidgets' own widgets.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ _CODE = Path(__file__).parent / "explorer" / "static"
 def shift_explorer(
     digit: int = 4, sample: int = 0, row: int = 6, column: int = 6, scene: Scene | None = None
 ) -> Explorer:
-    """A digit and its shift, what small digit capsules and an autoencoder draw of it, and where the capsules write.
+    """A shifted digit, as drawn by small digit capsules and by an autoencoder, and where the capsules write.
 
-    The reader chooses the digit, drags its shift, changes one latent and picks a capsule out.
+    The reader chooses the digit, drags its shift, changes one latent value and removes a capsule.
 
     Parameters
     ----------
-    digit, sample, row, column : what is shown first, as in `Scene.ask`
-    scene : by default the one that is shipped with the library, which is also the one that pages show
+    digit, sample, row, column : the first settings, as in `Scene.ask`
+    scene : by default the scene that comes with the library, which pages show
 
     Raises
     ------
@@ -66,14 +66,14 @@ def shift_explorer(
 
 
 def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: Scene | None = None) -> Explorer:
-    """A digit and its angle, what small composed capsules and an autoencoder draw of it, and where the capsules write.
+    """A rotated digit, as drawn by small composed capsules and by an autoencoder, and where the capsules write.
 
-    The reader chooses the digit, turns it, changes one latent and picks a capsule out.
+    The reader chooses the digit, turns it, changes one latent value and removes a capsule.
 
     Parameters
     ----------
-    digit, sample, angle : what is shown first, as in `Scene.ask`
-    scene : by default the one that is shipped with the library, which is also the one that pages show
+    digit, sample, angle : the first settings, as in `Scene.ask`
+    scene : by default the scene that comes with the library, which pages show
 
     Raises
     ------
@@ -88,29 +88,31 @@ def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: 
 
 def _of_scene(view: str, scene: Scene, **start: int) -> Explorer:
     shown = picture(scene, **start)
-    # Whole numbers of any kind, NumPy's too, are told to a page as plain ones.
+    # Convert whole numbers, for example NumPy's, to Python ints for the page.
     told = {name: int(value) for name, value in start.items()}
     return Explorer({"view": view, "scene": scene.experiment.name, "start": told}, shown, NOTE, scene)
 
 
 def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int = 11) -> Explorer:
-    """Capsules that the reader places on a map, and what they write there, see `routing.route_by_address`.
+    """A map on which the reader places capsules and sees what they write, see `routing.route_by_address`.
 
     Parameters
     ----------
-    capsules : (row, column, activation) of each at first, in index space; activations in [0, 1]
+    capsules : the first (row, column, activation) of each capsule, in index space; activations in [0, 1]
     size : side of the map, in cells
 
     Raises
     ------
     ValueError
-        No capsules, a capsule that is not three numbers, a place that is not finite, or an activation out of [0, 1].
+        No capsules, a capsule without three numbers, a place that is not finite, or an activation outside [0, 1].
     """
     placed = [tuple(map(float, capsule)) for capsule in capsules]
     if not placed or any(len(capsule) != 3 for capsule in placed):
-        raise ValueError(f"capsules must be (row, column, activation) each, and at least one; got {capsules!r}")
+        raise ValueError(
+            f"capsules must be (row, column, activation) each, with at least one capsule; got {capsules!r}"
+        )
     if any(not (math.isfinite(row + column) and 0 <= active <= 1) for row, column, active in placed):
-        raise ValueError(f"capsules lie at finite places and have activations from 0 to 1; got {capsules!r}")
+        raise ValueError(f"capsules must have finite places and activations from 0 to 1; got {capsules!r}")
     settings = {"view": "placement", "size": int(size), "capsules": placed}
     shown = _placement_picture(torch.tensor(placed, dtype=torch.float32), size)
     return Explorer(settings, shown, PLACEMENT_NOTE)
@@ -118,14 +120,14 @@ def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int =
 
 @dataclass(frozen=True)
 class Explorer:
-    """A live picture: a widget in a notebook, and with ``$GENCAPS_STATIC`` what a page of the book is made from.
+    """An interactive picture: a widget in a notebook, and with ``$GENCAPS_STATIC`` a still for a page of the book.
 
     Attributes
     ----------
-    settings : what the script is told: the view, and what it shows first
-    picture : the still
-    note : said under the still
-    scene : whose decoders answer the widget's questions, if it asks any
+    settings : settings for the script: the view, and what it shows first
+    picture : the still picture
+    note : text under the still picture
+    scene : the scene whose decoders draw for the widget, if any
     """
 
     settings: Mapping[str, object]
@@ -134,7 +136,7 @@ class Explorer:
     scene: Scene | None = None
 
     def still(self) -> str:
-        """The still picture as HTML, in the element that a page's script brings to life."""
+        """The still picture as HTML, in the element that a page's script makes interactive."""
         settings = html.escape(json.dumps(self.settings))
         return (
             f'<div class="gencaps-explorer" data-settings="{settings}">{self.picture.image()}'
@@ -142,7 +144,7 @@ class Explorer:
         )
 
     def widget(self) -> DOMWidget:
-        """The live picture as a Jupyter widget.
+        """The interactive picture as a Jupyter widget.
 
         Raises
         ------
@@ -173,14 +175,14 @@ def _needed(package: str) -> ModuleType:
         return importlib.import_module(package)
     except ModuleNotFoundError:
         raise ImportError(f"a live explorer needs {package}: pip install {package}") from None
-    except Exception as error:  # whatever a package that does not fit the others fails with
+    except Exception as error:  # an incompatible package can raise any error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ImportError(f"a live explorer needs {package}, which cannot be imported here ({reason})") from None
 
 
 @cache
 def _widget_class() -> type:
-    """The widget: the page's script, as a module."""
+    """The widget's class, with the page's script as a module."""
     anywidget, traitlets = _needed("anywidget"), _needed("traitlets")
     code = (_CODE / "explorer.js").read_text(encoding="utf-8")
     members = {
@@ -192,7 +194,7 @@ def _widget_class() -> type:
 
 
 def _answer(scene: Scene, widget: DOMWidget, message: Mapping[str, object], buffers: Sequence[memoryview]) -> None:
-    """Answer a widget's question: the pair's inputs as buffers of float32, and its outputs likewise."""
+    """Answer a widget's message: its buffers are the pair's inputs, the reply's are the outputs, all float32."""
     try:
         floats = [torch.tensor(np.frombuffer(buffer, np.float32)) for buffer in buffers]
         answer = scene.answer({name: each[None] for name, each in zip(Pair.inputs, floats, strict=True)})
@@ -207,7 +209,7 @@ def sliders(scene: Scene | None = None) -> DOMWidget:
 
     Parameters
     ----------
-    scene : by default the shifts'; for rotations, ``scenes.load("rotation-extrapolation")``
+    scene : by default the scene with shifts; for rotations, ``scenes.load("rotation-extrapolation")``
 
     Raises
     ------
@@ -248,7 +250,7 @@ def picture(
     capsule: int | None = None,
     **place: int,
 ) -> figures.Picture:
-    """What is asked for, where the capsules write, what they draw and what the autoencoder draws.
+    """The target, where the capsules write, the capsules' drawing, and the autoencoder's drawing.
 
     Takes the arguments of `Scene.ask`, and raises what it raises.
     """
@@ -285,7 +287,7 @@ def picture(
 
 
 def _placement_picture(placed: torch.Tensor, size: int) -> figures.Picture:
-    """Capsules (N, 3) as row, column and activation, and the map that they write."""
+    """A picture of capsules (N, 3), given as row, column and activation, and of the map that they write."""
     addresses, activations = placed[None, :, :2], placed[None, :, 2:]
     written = route_by_address(addresses, activations, size)[0, 0]
     where = "; ".join(f"row {row:g}, column {column:g}" for row, column, _ in placed.tolist())

@@ -1,7 +1,7 @@
-"""Making a scene of the explorers: train its models, take the latent codes of some test digits, export to ONNX.
+"""Make a scene of the explorers: train its models, compute latent codes of some test digits, export to ONNX.
 
-A page of the book runs the decoders in the reader's browser, from a script that holds them and the digits. A script,
-and not an ``.onnx`` file: a browser that has opened a book from disk lets it load scripts, and nothing else.
+A page of the book runs the decoders in the reader's browser, from a script with the decoders and the digits. It is a
+script and not an ``.onnx`` file, because a book that is opened from disk can load only scripts.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from gencaps_lib.models import Autoencoder
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-SAMPLES = 2  # test digits of each class
+SAMPLES = 2  # number of test digits of each class
 
 
 def make(name: str, train: Digits, test: Digits, profile: str, seed: int = 0, progress: bool = True) -> Scene:
-    """Train the models of an explorer and put its scene together.
+    """Train the models of an explorer and make its scene.
 
-    The scene shows the first test digits of each class, whatever they look like. Its decoders have the half-precision
+    The scene shows the first test digits of each class; they are not selected. Its decoders have the half-precision
     weights that are saved.
 
     Parameters
     ----------
     name : one of `scenes.SCENES`
     train, test : the digits
-    profile : of the scene's experiment
-    seed : of weights and batches
+    profile : profile of the scene's experiment
+    seed : seed of weights and batches
     progress : show a bar while training
     """
     experiment = scenes.experiment(name, profile)
-    judged = test.to("cpu")  # where a scene lives, whatever its models are trained on
+    judged = test.to("cpu")  # a scene is on the CPU, also if its models are trained on a GPU
     shown = _in_order(judged.first(SAMPLES))
     models, latents, spread = [], {}, {}
     for part, architecture in zip(PARTS, experiment.models, strict=True):
@@ -64,30 +64,30 @@ def make(name: str, train: Digits, test: Digits, profile: str, seed: int = 0, pr
 
 
 def _in_order(digits: Digits) -> Digits:
-    """The digits by their class."""
+    """The digits sorted by class."""
     order = digits.labels.argsort(stable=True)
     return replace(digits, images=digits.images[order], labels=digits.labels[order])
 
 
 def check_packages() -> None:
-    """Raise a SceneError if what exporting needs is not installed, or cannot be imported."""
+    """Raise a SceneError if a package for exporting is not installed or cannot be imported."""
     for package in ("onnx", "onnxscript"):
         try:
             importlib.import_module(package)
         except ModuleNotFoundError:
             raise SceneError(f"exporting needs {package}: pip install {package}") from None
-        except Exception as error:  # whatever a package that does not fit the others fails with
+        except Exception as error:  # an incompatible package can raise any error
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise SceneError(f"exporting needs {package}, which cannot be imported here ({reason})") from None
 
 
 def to_onnx(pair: Pair, inputs: dict[str, torch.Tensor]) -> bytes:
-    """Export both decoders, for one question at a time, with weights in half precision and arithmetic in single.
+    """Export both decoders for a batch of one, with weights in half precision and arithmetic in single precision.
 
     Parameters
     ----------
-    pair : whose weights are half-precision numbers
-    inputs : by name, an example of what it is given
+    pair : the decoders; their weights have half-precision values
+    inputs : name → an example of this input
 
     Raises
     ------
@@ -103,14 +103,14 @@ def to_onnx(pair: Pair, inputs: dict[str, torch.Tensor]) -> bytes:
         dynamo=True,
         verbose=False,
     )
-    assert program is not None  # with `dynamo` it is always there
+    assert program is not None  # it is never None with `dynamo`
     return _halved(program.model_proto)
 
 
 def _halved(model: ModelProto) -> bytes:
-    """An ONNX model whose large weights are stored in half precision, and cast when it is loaded.
+    """Store the large weights of an ONNX model in half precision; they are cast when it is loaded.
 
-    What the exporter computed from weights, such as kernels, is not rounded.
+    Values that the exporter computed from weights, such as kernels, are not rounded.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -130,14 +130,14 @@ def _halved(model: ModelProto) -> bytes:
 
 
 def script(scene: Scene) -> str:
-    """The script that gives a page the scene: its plain data, and both decoders as base64 of an ONNX file."""
+    """The script with a scene for pages: its plain data, and both decoders as a base64-encoded ONNX file."""
     model = base64.b64encode(to_onnx(scene.pair, scene.ask())).decode()
     name = json.dumps(scene.experiment.name)
     return f"gencapsExplorer.scenes[{name}] = {json.dumps({**scene.plain(), 'model': model})};\n"
 
 
 def write(scene: Scene, folder: Path) -> list[Path]:
-    """Write a scene for Python, and as a script for pages; returns the paths."""
+    """Write a scene as a file for Python and as a script for pages; return the paths."""
     page, python = (folder / f"{scene.experiment.name}.{kind}" for kind in ("js", "safetensors"))
     text = script(scene)
     scenes.save(scene, python)

@@ -1,7 +1,7 @@
-"""Every picture of the book. Each function returns a `Picture`: a figure and the alt text that says what it shows.
+"""All pictures of the book. Each function returns a `Picture`: a figure and its alt text.
 
-Pictures are drawn on white, in colours that colour-blind readers can tell apart (Okabe and Ito, 2008), and say
-in their own text which data and run they come from.
+Pictures have a white background and colours that colour-blind readers can distinguish (Okabe and Ito, 2008). Their own
+text names the data and the run.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from gencaps_lib.results import GALLERY, IMAGES, ResultError, Runs, beside, read
 from gencaps_lib.tables import Table
 from gencaps_lib.tasks import Task
 
-WIDTH = 6.0  # inches; small, so that the text stays legible when a phone scales the picture down
+WIDTH = 6.0  # inches; small, so that text is legible on a phone
 DOTS_PER_INCH = 160
 STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """The book's style on matplotlib's defaults, whatever style the host has set; a decorator, too."""
+    """Use matplotlib's defaults and the book's style, for any style of the host; also a decorator."""
     with matplotlib.style.context(["default", STYLE]):
         yield
 
@@ -81,9 +81,9 @@ def look(name: str) -> tuple[str, str]:
 
 
 def different(wanted: Iterable[tuple | None]) -> list[tuple]:
-    """Looks of the lines of a picture, no two alike: those that are wanted, and others where one is None or taken."""
+    """Different looks for the lines of a picture: the wanted look, or another if it is None or taken."""
     wanted = list(wanted)
-    owners = {each: place for place, each in reversed(list(enumerate(wanted)))}  # the first that wants it
+    owners = {each: place for place, each in reversed(list(enumerate(wanted)))}  # the first line that wants it gets it
     styles = chain(("-", "--", "-.", ":"), ((0, (length, 1, 1, 1)) for length in count(3)))
     free = ((colour, style) for style in styles for colour in OTHER_COLOURS if (colour, style) not in owners)
     return [each if each and owners[each] == place else next(free) for place, each in enumerate(wanted)]
@@ -91,7 +91,7 @@ def different(wanted: Iterable[tuple | None]) -> list[tuple]:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its alt text. Notebooks and the book show it as an image that carries the text."""
+    """A figure with its alt text. Notebooks and the book show it as an image with this text."""
 
     figure: Figure
     alt: str
@@ -101,13 +101,13 @@ class Picture:
         drawn, small = io.BytesIO(), io.BytesIO()
         with own_style():
             self.figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, facecolor="white", bbox_inches="tight")
-        # A palette makes the file, and with it the page, about a third of the size.
+        # With a palette, the file has about a third of the size.
         palette = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
         palette.save(small, format="png", optimize=True)
         return small.getvalue()
 
     def image(self) -> str:
-        """The picture as an HTML element that carries the alt text."""
+        """The picture as an HTML element with the alt text."""
         content = base64.b64encode(self.png()).decode()
         return (
             f'<img class="gencaps-picture" alt="{html.escape(self.alt)}" '
@@ -116,17 +116,17 @@ class Picture:
         )
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        # An <img> of its own: the book's builder takes no alt text from an image output.
+        # As an <img> element, because the book's builder ignores the alt text of image outputs.
         return {"text/html": self.image(), "text/plain": self.alt}
 
 
 def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
-    """Losses of the held-out digits in and out of their range, transfer ratios and held-out ratios, a row per model.
+    """Losses of the held-out digits in and out of their range, transfer ratios and held-out ratios; a row per model.
 
     Parameters
     ----------
     curves : model name → its loss curves
-    task : the task they were measured on
+    task : the task of the curves
     source : data, profile, steps and seed
     """
     first, second = task.held_out
@@ -156,13 +156,13 @@ VERDICTS = {True: "holds here", False: "does not hold here", None: "not visible 
 def claims_table(
     claims: Sequence[tuple[str, str, bool | None]], source: str, whose: str = "Claims of the article"
 ) -> Table:
-    """What is claimed, what was measured, and whether the claim holds here by the rule in its own words.
+    """A table of claims with their rules, the measured values, and the verdicts.
 
     Parameters
     ----------
-    claims : (claim with its rule, measured, whether the rule is met) for each; None where the run cannot decide it
+    claims : (claim with its rule, measured value, whether the rule is met) for each; None if the run cannot decide it
     source : data, profile, steps and seed
-    whose : claims, in words
+    whose : the start of the caption, which says whose claims these are
     """
     return Table(
         ["claim and rule", "measured", "verdict"],
@@ -172,9 +172,9 @@ def claims_table(
 
 
 def keep(name: str, shown: object) -> None:
-    """Store a picture or a text in the notebook under a name, unseen, for the book's other pages to show.
+    """Store a hidden picture or text in the notebook under a name, so that other pages of the book can show it.
 
-    The book's builder calls this gluing; its own function for it would be one more thing to install in Colab.
+    The book's builder calls this gluing; its own function for this would be one more package to install in Colab.
     """
     from IPython.core.formatters import format_display_data
     from IPython.display import display
@@ -189,7 +189,7 @@ def keep(name: str, shown: object) -> None:
 
 
 def signed(point: float) -> str:
-    """A point of a grid with its sign, as axes and alt texts show it: -4, 0, +2.5."""
+    """A point of a grid as text with its sign, for axes and alt texts: -4, 0, +2.5."""
     return f"{point:+g}" if point else "0"
 
 
@@ -222,7 +222,7 @@ def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") 
 
 
 def _sheet(axes: Axes, rows: Sequence[Tensor]) -> tuple[int, int]:
-    """Draw rows of images (n, side, side) on one sheet; returns the distance between images and the gap, in pixels."""
+    """Draw rows of images (n, side, side) on one sheet; return the distance between images and the gap, in pixels."""
     side = len(rows[0][0])
     gap = max(2, side // 20)
     pitch = side + gap
@@ -263,7 +263,7 @@ def image_table(
 
 
 def _frame(axes: Axes, left: float, top: float, width: float, height: float, gap: int) -> None:
-    """Frame what lies in the training range, in the middle of the gaps."""
+    """Draw a frame around the images in the training range, in the middle of the gaps."""
     corner = (left - gap / 2, top - gap / 2)
     axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#0072B2", lw=2, clip_on=False))
 
@@ -273,13 +273,13 @@ def _frame(axes: Axes, left: float, top: float, width: float, height: float, gap
 def side_by_side(
     models: Mapping[str, nn.Module], task: Task, digit: Digits, points: Sequence[float], title: str, source: str
 ) -> Picture:
-    """One test digit over the grid: the target in the first row, and below it what each model draws.
+    """One test digit over the grid: the target in the first row, and below it the models' drawings.
 
     Parameters
     ----------
     models : name → model, a row for each
-    task : transforms the digit
-    digit : the digit, a set of one
+    task : gives the transform
+    digit : `Digits` with one image
     points : grid points, one for each column; those inside the held-out digits' training range are framed
     title : what the picture shows
     source : data, profile, steps and seed
@@ -317,13 +317,13 @@ def side_by_side(
 def reconstructions(
     model: DrawingModel, task: Task, digits: Digits, points: Sequence[float], title: str, source: str
 ) -> Picture:
-    """Targets and reconstructions, as in the article's figures A1 and A2: a row per grid point.
+    """Targets and reconstructions, as in the article's figures A1 and A2; a row per grid point.
 
     Parameters
     ----------
-    model : that draws
-    task : transforms the digits
-    digits : the test digits to show, a pair of columns (target, reconstruction) for each
+    model : a model that draws
+    task : gives the transform
+    digits : the test digits to show, with a pair of columns (target, reconstruction) for each
     points : grid points, one for each row; those inside the held-out digits' training range are framed
     title : what the picture shows
     source : data, profile, steps and seed
@@ -370,14 +370,14 @@ def reconstructions(
 def gallery(
     folder: str | os.PathLike, experiment: str, models: Sequence[str], seed: int, digit: int, title: str
 ) -> Picture:
-    """What trained models drew of a digit, from the pictures kept beside their results.
+    """Trained models' drawings of a digit, from the galleries stored with their results.
 
     Parameters
     ----------
-    folder : of results
-    experiment, models, seed : whose results; of the same profile
-    digit : one of those held out, of which the first test image is shown
-    title : of the figure
+    folder : folder of results
+    experiment, models, seed : which results; all must have the same profile
+    digit : a held-out digit; its first test image is shown
+    title : title of the figure
 
     Raises
     ------
@@ -422,17 +422,17 @@ def loss_curves(
     Parameters
     ----------
     curves : model name → its loss curves
-    task : the task they were measured on
-    digit : whose curve
+    task : the task of the curves
+    digit : the digit whose curves are drawn
     source : data, profile, steps and seed
     bounds : name → curves of reference lines, such as the blank image
-    title : by default, the digit's
-    spread : model name → the least and the most loss of `digit` at each point, between which is shaded
+    title : by default a title with the digit
+    spread : model name → the smallest and the largest loss of `digit` at each point; the area between them is shaded
     """
     figure = _figure(height=4.2)
     axes = figure.subplots()
     low, high = task.seen[digit]
-    slim = 0 if high > low else (task.grid[-1] - task.grid[0]) / 200  # a range of one value must be seen, too
+    slim = 0 if high > low else (task.grid[-1] - task.grid[0]) / 200  # a range of one value must be visible
     points = [point for point in task.grid if not task.transform.is_peak(point)]
 
     def without_peaks(losses: Sequence[float]) -> list[float]:
@@ -442,7 +442,7 @@ def loss_curves(
     bounds = bounds or {}
     greys = (grey for grey, _ in zip_longest(BOUND_LOOKS[: len(bounds)], bounds))
     looks = different([*map(look, curves), *greys])
-    colours = {name: colour for name, (colour, _) in zip(curves, looks, strict=False)}  # looks of bounds are the last
+    colours = {name: colour for name, (colour, _) in zip(curves, looks, strict=False)}  # the last looks are for bounds
     for (name, curve), (colour, line) in zip(curves.items(), looks, strict=False):
         axes.plot(
             points, without_peaks(curve[digit]), color=colour, linestyle=line, marker="o", markersize=3, label=name
@@ -470,12 +470,12 @@ def loss_curves(
 
 
 def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curve] | None = None) -> Picture:
-    """`loss_curves` of several seeds: their mean, a line per model, and shaded from the least of them to the most.
+    """`loss_curves` of several seeds: a line per model for their mean, shaded from the smallest to the largest.
 
     Parameters
     ----------
     runs : model name → its seeds, all of one experiment, see `results.published`
-    digit : whose curve
+    digit : the digit whose curves are drawn
     bounds : as in `loss_curves`
 
     Raises
@@ -508,7 +508,7 @@ def _log_scale(axes: Axes) -> None:
 
 @own_style()
 def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25, stride: int = 1) -> Picture:
-    """Training loss against steps, a running mean over `window` entries, a line per model.
+    """Training loss against steps, as a running mean over `window` entries; a line per model.
 
     Each entry is the mean loss of `stride` steps, see `Result.stride`.
 
@@ -538,7 +538,7 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
 def show_addresses(
     axes: Axes, addresses: Tensor, areas: np.ndarray, size: int, colours: str | np.ndarray = "#D55E00"
 ) -> None:
-    """Draw capsules on axes: dots of these areas at their addresses (N, 2) in index space, over a map's cells."""
+    """Draw capsules on axes, as dots with these areas at their addresses (N, 2) in index space, over a map's cells."""
     cells = np.arange(size)
     rows, columns = addresses.detach().cpu().numpy().T
     axes.scatter(np.tile(cells, size), np.repeat(cells, size), s=4, color="#BBBBBB")
@@ -550,7 +550,7 @@ def show_addresses(
 def constellations(
     addresses: Tensor, strengths: Tensor, images: Tensor, size: int, titles: Sequence[str], alt: str, title: str = ""
 ) -> Picture:
-    """Where capsules write, frame by frame, above the images that are painted.
+    """Where capsules write, frame by frame, with the painted images below.
 
     Parameters
     ----------
@@ -558,11 +558,11 @@ def constellations(
     strengths : (T, N), at least 0; a dot's area grows with it, on one scale for all frames
     images : (T, H, W) in [-1, 1]
     size : side of the map, in cells
-    titles : of the frames
+    titles : titles of the frames
     alt : the alt text
-    title : of the whole
+    title : title of the figure
 
-    A capsule keeps its colour: it goes by its row in the middle frame.
+    A capsule has the same colour in all frames, given by its row in the middle frame.
     """
     figure = _figure(height=2 * WIDTH / len(images) + 0.7)
     grid = figure.subplots(nrows=2, ncols=len(images), squeeze=False)
@@ -582,7 +582,7 @@ def constellations(
 def addresses_and_maps(
     addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: Sequence[str], alt: str
 ) -> Picture:
-    """Where capsules write, the map that they write, and the image that is painted from it.
+    """Where capsules write, the map that they write, and the image painted from it.
 
     Parameters
     ----------
@@ -590,7 +590,7 @@ def addresses_and_maps(
     activations : (N,), in [0, 1]; a dot's area grows with it
     maps : (S, S), one feature map
     image : (H, W) in [-1, 1], or None
-    titles : of the panels
+    titles : titles of the panels
     alt : the alt text
     """
     panels = 2 if image is None else 3
@@ -620,16 +620,16 @@ def cell_maps(
     outlined: Tensor | None = None,
     axis_labels: tuple[str, str] = ("row", "column"),
 ) -> Picture:
-    """Values of cells, side by side on one scale from 0.
+    """Maps of cell values, side by side, with a common scale from 0.
 
     Parameters
     ----------
     maps : title → (S, S)
-    label : of the scale
+    label : label of the scale
     alt : the alt text
     most : end of the scale; the largest value by default
-    outlined : (S, S) truth values: the cells inside an outline
-    axis_labels : what rows and columns are
+    outlined : (S, S) bool, the cells inside an outline
+    axis_labels : labels of rows and columns
     """
     figure = _figure(height=WIDTH / max(len(maps), 2) + 1.0)
     grid = np.ravel(figure.subplots(ncols=len(maps), squeeze=False))
@@ -650,7 +650,7 @@ def cell_maps(
 
 @own_style()
 def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
-    """Maps (T, S, S) above the images (T, H, W) that are painted from them, a column per frame."""
+    """Maps (T, S, S) above the images (T, H, W) painted from them; a column per frame."""
     figure = _figure(height=2 * WIDTH / len(maps) + 0.7)
     grid = figure.subplots(nrows=2, ncols=len(maps), squeeze=False)
     for (above, below), frame, image, text in zip(grid.T, maps, images, titles, strict=True):
@@ -673,7 +673,7 @@ def lines(
     log: bool = False,
     stacked: bool = False,
 ) -> Picture:
-    """A plain line chart of named series over common x values; stacked, each has axes and a scale of its own.
+    """A line chart of named series over common x values; if stacked, each series has its own axes and scale.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The reproduction report as text: what results say of each model, and of each claim."""
+"""The reproduction report as text: the results of each model, and the verdict on each claim."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Found = Mapping[str, Mapping[str, Runs]]
 
 
 def report(folder: str | os.PathLike) -> list[str]:
-    """Lines of text: a row for each model of each experiment, then the claims with their verdicts.
+    """Lines of text: one row for each model of each experiment, then the claims with their verdicts.
 
-    Losses are those of `Runs.summary`. Where there is a folder for each profile, as of the published results, the
-    article's claims are judged by the seeds from `results.FRESH` on, and at each profile; elsewhere by all that is
-    there. Claims whose runs are not there are listed as not decided. Results that do not count are named at the end.
+    Losses are those of `Runs.summary`. If the folder has a folder for each profile, as the published results have, the
+    article's claims are decided at each profile by the seeds from `results.FRESH` on; otherwise by all results. Claims
+    without runs are listed as not decided. The last lines name results that were left out.
 
     Raises
     ------
     ResultError
-        The folder is not there.
+        The folder does not exist.
     """
     profiles = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
     usual, later = range(FRESH), range(FRESH, sys.maxsize)
@@ -60,7 +60,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _article(judging: Mapping[str, Found]) -> Iterable[str]:
-    """A row for each of the article's claims: the verdict of the longest protocol, and what each protocol says."""
+    """One row for each of the article's claims: the verdict of the longest protocol, and the result of each one."""
     rows = [("verdict", "experiment", "claim of the article", *judging, "rule")]
     for claim in CLAIMS:
         decisions = decide(claim, judging)

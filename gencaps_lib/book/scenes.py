@@ -1,6 +1,6 @@
-"""What an explorer of the book shows: two trained decoders, some test digits and their latent codes, in one file.
+"""Scenes for the book's explorers: two trained decoders, some test digits and their latent codes, in one file.
 
-The decoders are small, so that a page can carry them: capsules, and an autoencoder whose decoder has about as many
+The decoders are small enough for a page: capsules, and an autoencoder whose decoder has about the same number of
 parameters and an equally long code.
 """
 
@@ -27,16 +27,16 @@ from gencaps_lib.routing import route_by_address
 from gencaps_lib.tasks import Task
 from gencaps_lib.transforms import Shift
 
-FOLDER = Path(__file__).parent / "explorer" / "models"  # the scenes that are shipped with the library
-PARTS = ("capsules", "autoencoder")  # of a scene, in the order of its experiment's models
+FOLDER = Path(__file__).parent / "explorer" / "models"  # the scenes that come with the library
+PARTS = ("capsules", "autoencoder")  # parts of a scene, in the order of its experiment's models
 
 
 class SceneError(RuntimeError):
-    """A scene that cannot be read or made; the message says what to do."""
+    """A scene cannot be read or made; the message says what to do."""
 
 
 def shift_experiment(profile: str) -> Experiment:
-    """Shift transfer with the two models that its explorer shows, of equal size: decoder, encoder and code."""
+    """Shift transfer with the explorer's two models, which have decoders, encoders and codes of equal size."""
     experiment = EXPERIMENTS["shift-transfer"].at(profile)
     capsules = experiment.spec("digit-capsules").sizes
     alike = {size: capsules[size] for size in ("z", "channels", "maps", "encoder")}
@@ -44,7 +44,7 @@ def shift_experiment(profile: str) -> Experiment:
 
 
 def rotation_experiment(profile: str) -> Experiment:
-    """Rotation beyond every angle seen, with capsules whose poses compose and an autoencoder of equal size."""
+    """Rotation beyond all angles in training, with capsules whose poses compose and an autoencoder of equal size."""
     experiment = EXPERIMENTS["rotation-extrapolation"].at(profile)
     alike = {size: experiment.spec("composed-capsules").sizes[size] for size in ("z", "encoder")}
     sizes = {
@@ -55,7 +55,7 @@ def rotation_experiment(profile: str) -> Experiment:
 
 
 def _with(experiment: Experiment, sizes: Mapping[str, Mapping[str, object]]) -> Experiment:
-    """The experiment with these models alone, of these sizes."""
+    """The experiment with only these models, of these sizes."""
     return replace(experiment, specs={name: replace(experiment.spec(name), sizes=own) for name, own in sizes.items()})
 
 
@@ -77,7 +77,7 @@ def experiment(name: str, profile: str) -> Experiment:
 
 
 class Pair(nn.Module):
-    """Both decoders of a scene as one function of what an explorer's controls set; it is what is exported.
+    """Both decoders of a scene as one function of an explorer's controls. This module is exported.
 
     Parameters
     ----------
@@ -101,11 +101,11 @@ class Pair(nn.Module):
         ----------
         capsules_latent, autoencoder_latent : (B, z)
         code : (B, code_length)
-        mask : (B, N), what each capsule's activations are multiplied by: 0 leaves it out
+        mask : (B, N), factors for the capsules' activations; 0 removes a capsule
 
         Returns
         -------
-        the capsules' image (B, 1, side, side), their addresses (B, N, 2) in index space, what each writes in the mean
+        the capsules' image (B, 1, side, side), their addresses (B, N, 2) in index space, their activations averaged
         over the maps (B, N), before the mask, and the autoencoder's image
         """
         addresses, activations = self.capsules.write(capsules_latent, code)
@@ -124,16 +124,16 @@ def pair_of(models: Iterable[nn.Module]) -> Pair:
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene.
+    """A scene of an explorer.
 
     Attributes
     ----------
-    experiment : that the decoders were trained in
+    experiment : the experiment in which the decoders were trained
     pair : the decoders
-    digits : test digits, equally many of each, in the digits' order
+    digits : test digits, the same number of each, sorted by digit
     latents : part → (M, z), the digits' latent codes
-    spread : part → (z,), the standard deviation of each latent over all test digits
-    about : what all this was made with, a line
+    spread : part → (z,), the standard deviation of each latent value over all test digits
+    about : one line that says how the scene was made
     """
 
     experiment: Experiment
@@ -154,18 +154,18 @@ class Scene:
 
     @cached_property
     def count(self) -> int:
-        """How many capsules there are."""
+        """The number of capsules."""
         code = self.task.code(torch.zeros(1, self.task.transform.dimensions, dtype=torch.float32))
         return self.capsules.write(self.latents["capsules"][:1], code)[0].shape[1]
 
     @property
     def parents(self) -> int:
-        """How many of the capsules' first latents say which primary capsule is active."""
+        """How many of the capsules' first latent values decide which primary capsule is active."""
         return self.capsules.parents if isinstance(self.capsules, DigitCapsules) else 0
 
     @property
     def axes(self) -> dict[str, tuple[int, int]]:
-        """What a reader sets of the transform, by name, from … to: whole pixels of a shift, degrees of a rotation."""
+        """The transform's controls: name → (lowest, highest), in pixels for a shift, in degrees for a rotation."""
         transform = self.task.transform
         if isinstance(transform, Shift):
             return dict.fromkeys(("row", "column"), (-transform.margin, transform.margin))
@@ -173,11 +173,11 @@ class Scene:
 
     @property
     def samples(self) -> int:
-        """How many images there are of each digit."""
+        """The number of images of each digit."""
         return len(self.digits) // 10
 
     def _chosen(self, digit: int, sample: int) -> slice:
-        """The row of a digit's image, among all."""
+        """The row of a digit's image in the scene's digits."""
         place = digit * self.samples + sample
         return slice(place, place + 1)
 
@@ -194,24 +194,24 @@ class Scene:
         capsule: int | None = None,
         **place: int,
     ) -> dict[str, Tensor]:
-        """The inputs of `pair` for what a reader asks.
+        """The inputs of `pair` for a reader's settings.
 
         Parameters
         ----------
         digit : 0 … 9
-        sample : which of the digit's images, from 0
-        latent : index of the latent that is changed
-        deviation : by how many of its standard deviations
-        capsule : index of the capsule that is left out, if any
-        place : on each of the `axes`, 0 if left out: ``row`` and ``column``, a shift down and right in pixels, or
+        sample : index of the digit's image, from 0
+        latent : index of the latent value to change
+        deviation : the change, in standard deviations of this latent value
+        capsule : index of the capsule to remove, if any
+        place : values on the `axes`, by default 0: ``row`` and ``column``, a shift down and right in pixels, or
             ``angle``, counter-clockwise in degrees
 
         Raises
         ------
         TypeError
-            A place on another axis.
+            The scene does not have one of the axes.
         ValueError
-            Something that the scene does not have.
+            A value is out of the scene's range.
         """
         for axis in place.keys() - self.axes.keys():
             raise TypeError(f"this scene has no {axis}: it has {' and '.join(self.axes)}")
@@ -237,15 +237,15 @@ class Scene:
 
     @torch.no_grad()
     def answer(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What `pair` makes of inputs, by name."""
+        """The outputs of `pair` for inputs, by name."""
         return dict(zip(Pair.outputs, self.pair(*(inputs[name] for name in Pair.inputs)), strict=True))
 
     def target(self, digit: int, sample: int, **place: int) -> Tensor:
-        """The transformed digit (side, side) that is asked for."""
+        """The target: the transformed digit (side, side)."""
         return self.task.target(self.digits.images[self._chosen(digit, sample)], self._values(place))[0, 0]
 
     def plain(self) -> dict[str, object]:
-        """What a page or a widget needs besides the decoders, as plain data."""
+        """The scene without the decoders as plain data, for a page or a widget."""
         return {
             "side": self.task.transform.side,
             "axes": self.axes,
@@ -261,7 +261,7 @@ class Scene:
 
 
 def _levels(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as bytes, 0 the background."""
+    """Images in [-1, 1] as bytes, with background 0."""
     return ((images + 1) * 127.5).round().to(torch.uint8)
 
 
@@ -285,14 +285,14 @@ def load(name: str = "shift-transfer", folder: Path | None = None) -> Scene:
     Parameters
     ----------
     name : one of `SCENES`
-    folder : where it lies, by default with the library
+    folder : the scene's folder; by default the library's
 
     Raises
     ------
     ValueError
-        An unknown name.
+        The name is unknown.
     SceneError
-        It is not there, damaged, or of other decoders than today's.
+        The scene is missing or damaged, or does not fit the present decoders.
     """
     _check(name)
     path = (FOLDER if folder is None else folder) / f"{name}.safetensors"
@@ -307,7 +307,7 @@ def load(name: str = "shift-transfer", folder: Path | None = None) -> Scene:
         digits = Digits(tensors["images"].float() / 127.5 - 1, tensors["labels"], told["source"])
         latents, spread = ({part: tensors[f"{kind}.{part}"] for part in PARTS} for kind in ("latents", "spread"))
     except FileNotFoundError:
-        raise SceneError(f"{path} is not there: {remedy}") from None
+        raise SceneError(f"{path} does not exist: {remedy}") from None
     except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise SceneError(f"{path} cannot be read ({str(error).splitlines()[0]}): {remedy}") from None
     return Scene(trained_in, pair, digits, latents, spread, told["about"])
