@@ -312,7 +312,7 @@ def _read_mnist(folder: Path, split: str, mend: str) -> Digits:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """The array of an IDX file: 4 bytes, the last of which is the number of dimensions; the dimensions; the values."""
+    """The array of an IDX file: 4 bytes (the last one is the number of dimensions), the dimensions, the values."""
     dimensions = content[3]
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     return np.frombuffer(bytearray(content), dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -30,7 +30,7 @@ class Task:
     digits : the digits in training and in the test
     grid : the points of the test, in the transform's unit
     inside : points p with inside[0] ≤ p ≤ inside[1] count as in the held-out digits' training range
-    outside : points with |p| ≥ outside count as out of it; points between count as neither
+    outside : points p ≥ outside and p ≤ −outside count as out of it; points between count as neither
     """
 
     name: str

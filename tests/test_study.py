@@ -152,7 +152,7 @@ def test_what_another_study_is_at_is_looked_at_again(capsys, fate, monkeypatch):
     lines = []
     here.run(engine, report=lines.append)
     claim.release()
-    assert lines[0] == f"{first}: elsewhere, another study is at it"
+    assert lines[0] == f"{first}: elsewhere, another study is making it"
     assert made == ([second, first] if fate == "gone" else [second])
     assert here.states[first].kind == {"at it": "elsewhere", "gone": "done", "done": "done"}[fate]
 

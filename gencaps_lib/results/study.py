@@ -137,7 +137,7 @@ class Study:
                 check_writable(path)
                 return claim
         except filelock.Timeout:
-            self.states[job] = State(ELSEWHERE, "another study is at it")
+            self.states[job] = State(ELSEWHERE, "another study is making it")
         except NotImplementedError as error:  # the file system has no locks
             self.states[job] = State(FAILED, f"cannot claim it ({error}): name another folder")
         except OSError as error:

@@ -29,7 +29,7 @@ class Transform(Protocol):
 
     @property
     def dimensions(self) -> int:
-        """How many numbers a value has; its parameters have as many."""
+        """How many numbers a value has, and how many parameters it has."""
 
     @property
     def factors(self) -> tuple[int, ...]:
