@@ -82,5 +82,7 @@ def test_an_entry_is_all_that_a_model_or_an_experiment_needs(tmp_path):
     assert re.search(r"turn-a-seven .*\n(.*\n)*    narrow ", python(*commands, "list", "--profile", "smoke"))
     made = python(*commands, "study", "turn-a-seven", "--profile", "smoke")
     assert "turn-a-seven" in made
-    assert re.search(r"^turn-a-seven +narrow .* 20  0 ", python(*commands, "report", "results"), re.MULTILINE)
+    assert re.search(
+        r"^turn-a-seven +narrow +embedded +smoke +20 +0 ", python(*commands, "report", "results"), re.MULTILINE
+    )
     python("-c", USES)
