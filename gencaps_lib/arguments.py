@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ MOST_SEEDS = 1000
 MOST_AT_ONCE = 64
 
 Commands = Any  # what argparse's `add_subparsers` returns; it has no public name
-Command = Callable[[argparse.Namespace, str], int]  # options and the profile's name → the exit status
 
 
 def steps(text: str) -> int:

@@ -183,7 +183,11 @@ def test_rounding_is_no_change_of_numerics():
 
 @pytest.mark.parametrize(
     ("code", "stale"),
-    [("names = task.models", True), ("names = list(task.sizes)", True), ("from gencaps_lib.models import a", False)],
+    [
+        ("names = task.models", True),
+        ("names = list(experiment.specs)", True),
+        ("from gencaps_lib.models import a", False),
+    ],
 )
 def test_a_new_model_concerns_chapters_that_ask_for_all(chapter, code, stale):
     """A model that is gone, or is another one, concerns every chapter."""

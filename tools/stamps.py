@@ -99,7 +99,7 @@ def experiments_of(notebook: Mapping[str, Any]) -> list[str]:
 
 def all_models(notebook: Mapping[str, Any]) -> bool:
     """Whether a chapter lists an experiment's models, so that a new model changes its outputs."""
-    return bool(_attributes(notebook) & {"models", "sizes"})
+    return bool(_attributes(notebook) & {"models", "specs"})
 
 
 def _attributes(notebook: Mapping[str, Any]) -> set[str]:

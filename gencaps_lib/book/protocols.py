@@ -82,9 +82,9 @@ def beside_authors(found: Found, *models: str) -> Table:
 def _losses(runs: Runs | None) -> str:
     if runs is None:
         return "not run"
-    runs = Runs(tuple(result for result in runs.results if not result.stuck), runs.task)
-    if not runs.results:
+    if not runs.learned:
         return "never learned"
+    runs = Runs(runs.learned, runs.task)
     four, nine = runs.task.held_out
     return (
         f"{runs.inside(four).value:.4f} → {runs.outside(four).value:.4f} ({runs.ratio(four).value:.2f}; "

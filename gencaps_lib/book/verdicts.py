@@ -70,14 +70,16 @@ class Means:
     """
 
     def __init__(self, runs: Mapping[str, Runs], models: Sequence[str]) -> None:
-        results = {model: runs[model].results if model in runs else () for model in models}
-        own = [{result.seed for result in of if not result.stuck} for of in results.values()]
+        there = {model: runs[model] for model in models if model in runs}
+        own = [{result.seed for result in there[model].learned} if model in there else set() for model in models]
         self.seeds = sorted(set.intersection(*own))
-        stuck = [f"{model}, seed {each.seed}" for model, of in results.items() for each in of if each.stuck]
+        stuck = [f"{model}, seed {each.seed}" for model, of in there.items() for each in of.results if each.stuck]
         self.left_out = f"left out, never learned: {'; '.join(stuck)}" if stuck else ""
         if not self.seeds:
             raise ValueError(f"{', '.join(models)} have no seed in common")
-        self._results = {model: [result for result in of if result.seed in self.seeds] for model, of in results.items()}
+        self._results = {
+            model: [result for result in of.results if result.seed in self.seeds] for model, of in there.items()
+        }
         self._task = runs[models[0]].task
         self._seed_shares = _shares(len(self.seeds), 0)
 

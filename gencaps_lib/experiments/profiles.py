@@ -26,7 +26,7 @@ class Scale:
     quick, smoke : its sizes there
     short : how it is trained at both, the best of a few trials by training loss
     large : what changes of its sizes there
-    long : how it is trained at large
+    long : how it is trained at large; only the rates of the models that are published there were tried
     full : how it is trained at full
     """
 
@@ -47,12 +47,13 @@ _DENSE = {"hidden": 512, "channels": 64, "maps": 32, "encoder": _SMALL_ENCODER}
 
 def _learned(lr: float, **smoke: int) -> Scale:
     """Learned addresses. They diverge under Adam: it raises their unbounded activations until the softmax is stuck."""
+    optimiser = replace(REFERENCE, lr=lr, schedule="one-cycle")
     return Scale(
         quick={**_CAPSULES, "channels": 4},
         smoke={**_TINY, "capsules": 16, "channels": 2, **smoke},
-        short=replace(REFERENCE, lr=lr, schedule="one-cycle"),
+        short=optimiser,
         large={"channels": 8},  # the reference's 128 maps cost six seconds a step on a CPU
-        long=replace(REFERENCE, lr=lr, schedule="one-cycle"),
+        long=optimiser,
     )
 
 

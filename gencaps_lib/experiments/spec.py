@@ -176,7 +176,7 @@ class Experiment:
         return replace(self, specs={model: self.spec(model) for model in models})
 
     def at(self, profile: str | None = None) -> Experiment:
-        """The experiment at a profile, by default the current one. Only sizes differ between profiles.
+        """The experiment at a profile, by default the current one. Sizes and schedule differ between profiles.
 
         Raises
         ------

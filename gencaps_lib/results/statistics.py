@@ -91,6 +91,11 @@ class Runs:
         return [result.seed for result in self.results]
 
     @property
+    def learned(self) -> tuple[Result, ...]:
+        """The results of the runs that learned to draw, see `Result.stuck`."""
+        return tuple(result for result in self.results if not result.stuck)
+
+    @property
     def label(self) -> str:
         """Data, profile, steps and seeds, to be shown with each number from these runs."""
         first = self.results[0]
