@@ -81,7 +81,7 @@ SCALES: dict[str, Scale] = {
         long=adam(2e-3),
     ),
     "autoencoder-matched": Scale(quick=_CAPSULES, smoke={**_TINY, "capsules": 16}, short=adam(6e-3)),
-    # At large the runs tried at 4e-3 and at 2e-3 fell back to the blank image near the highest rate.
+    # At large, on shifts, the runs tried at 4e-3 and at 2e-3 fell back to the blank image near the highest rate.
     "continuous-capsules": Scale(quick=_CAPSULES, smoke={**_TINY, "capsules": 16}, short=adam(8e-3), long=adam(1e-3)),
     "digit-capsules": Scale(
         quick={"hidden": 64, "capsules": 40, "channels": 16, "maps": 16, "encoder": _SMALL_ENCODER},
@@ -130,6 +130,7 @@ def model(
     short: Optimiser | None = None,
     growth: float = 0.0,
     precision: str | None = None,
+    long: Optimiser | None = None,
     **sizes: Any,
 ) -> dict[str, ModelSpec]:
     """A model at each profile.
@@ -139,6 +140,7 @@ def model(
     architecture : one of `SCALES`
     short : how it is trained at quick and smoke, where not as its architecture is
     growth, precision : as in `ModelSpec`
+    long : how it is trained at large, where not as its architecture is
     sizes : at full; of these, smaller profiles keep the length of the code and the nonlinearity
     """
     scale = SCALES[architecture]
@@ -148,7 +150,7 @@ def model(
     return {
         "smoke": replace(quick, sizes={**kept, **scale.smoke}),
         "quick": quick,
-        "large": replace(full, sizes={**sizes, **scale.large}, optimiser=scale.long),
+        "large": replace(full, sizes={**sizes, **scale.large}, optimiser=long or scale.long),
         "full": full,
     }
 
