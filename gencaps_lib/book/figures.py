@@ -25,6 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 from torch import Tensor, nn
 
+from gencaps_lib.book.captions import Captioned
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, DrawingModel, held_out_ratio, mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import EXPERIMENTS
@@ -32,9 +33,16 @@ from gencaps_lib.results import GALLERY, IMAGES, ResultError, Runs, beside, read
 from gencaps_lib.tables import Table
 from gencaps_lib.tasks import Task
 
-WIDTH = 6.0  # inches; small, so that text is legible on a phone
-DOTS_PER_INCH = 160
-STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+WIDTH = 5.0  # inches; small, so that text of 10 points has 9.5 pixels in a phone's column of 343
+DOTS_PER_INCH = 190
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gencaps",  # the same picture is the same file
+}
 
 
 @contextmanager
@@ -90,11 +98,13 @@ def different(wanted: Iterable[tuple | None]) -> list[tuple]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(Captioned):
     """A figure with its alt text. Notebooks and the book show it as an image with this text."""
 
     figure: Figure
     alt: str
+    number: str = ""
+    caption: str = ""
 
     def png(self) -> bytes:
         """The picture as a PNG file."""
@@ -106,18 +116,22 @@ class Picture:
         palette.save(small, format="png", optimize=True)
         return small.getvalue()
 
-    def image(self) -> str:
-        """The picture as an HTML element with the alt text."""
-        content = base64.b64encode(self.png()).decode()
+    def svg(self) -> bytes:
+        """The picture as an SVG file, whose text is text."""
+        drawn = io.BytesIO()
+        with own_style():
+            self.figure.savefig(drawn, format="svg", facecolor="white", bbox_inches="tight", metadata={"Date": None})
+        return drawn.getvalue()
+
+    def element(self) -> str:
+        """The picture as an HTML element with the alt text: lines as SVG, pixels as PNG."""
+        pixels = any(axes.images for axes in self.figure.axes)
+        kind, content = ("png", self.png()) if pixels else ("svg+xml", self.svg())
         return (
             f'<img class="gencaps-picture" alt="{html.escape(self.alt)}" '
-            f'style="max-width:100%;height:auto;background:#fff" width="{round(self.figure.get_figwidth() * 100)}" '
-            f'src="data:image/png;base64,{content}">'
+            f'style="max-width:100%;height:auto;background:#fff" width="{round(self.figure.get_figwidth() * 120)}" '
+            f'src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
         )
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        # As an <img> element, because the book's builder ignores the alt text of image outputs.
-        return {"text/html": self.image(), "text/plain": self.alt}
 
 
 def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
@@ -257,7 +271,7 @@ def image_table(
     _ticks(axes.set_yticks, pitch, gap, row_titles, fontsize=10)
     _ticks(axes.set_xticks, pitch, gap, column_titles, fontsize=10)
     axes.set_ylabel(y_label, fontsize=10)
-    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_xlabel(x_label, fontsize=10)
     axes.set_title(title, fontsize=11)
     return Picture(figure, alt)
 
@@ -300,7 +314,7 @@ def side_by_side(
     label = int(digit.labels[0])
     shown = ", ".join(signed(point) for point in points)
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel(f"{task.transform.axis_label}; blue frame: where '{label}' was seen\n{source}", fontsize=9)
+    axes.set_xlabel(f"{task.transform.axis_label}; blue frame: where '{label}' was seen\n{source}", fontsize=10)
     losses = {name: (pictures - target).square().mean((1, 2)).tolist() for name, pictures in drawn.items()}
     errors = "; ".join(f"{name} " + ", ".join(f"{loss:.3f}" for loss in values) for name, values in losses.items())
     alt = (
@@ -343,14 +357,14 @@ def reconstructions(
     _ticks(axes.set_yticks, pitch, gap, [signed(point) for point in points], fontsize=10)
     axes.set_ylabel(task.transform.axis_label, fontsize=10)
     upright = 0 if columns <= 8 else 90
-    _ticks(axes.set_xticks, pitch, gap, ["target", "drawn"] * len(digits), fontsize=9, rotation=upright)
+    _ticks(axes.set_xticks, pitch, gap, ["target", "drawn"] * len(digits), fontsize=10, rotation=upright)
     axes.xaxis.tick_top()
     inside = [row for row, point in enumerate(points) if task.is_inside(point)]
     held = "/".join(str(digit) for digit in task.held_out)
     if inside:
         _frame(axes, 0, inside[0] * pitch, columns * pitch, len(inside) * pitch, gap)
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel(f"blue frame: what {held} were trained on\n{source}", fontsize=9)
+    axes.set_xlabel(f"blue frame: what {held} were trained on\n{source}", fontsize=10)
     shown = ", ".join(str(int(label)) for label in digits.labels)
     alt = (
         f"{title}. {len(rows)} rows, one for each {task.transform.axis_label}, from {signed(points[0])} to "
@@ -456,7 +470,7 @@ def loss_curves(
     axes.set_ylabel("mean squared error")
     title = title or f"Loss of '{digit}'"
     axes.set_title(title, fontsize=11)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=10, title=source, title_fontsize=10)
     alt = (
         f"{title}: mean squared error against {task.transform.axis_label}, from {task.grid[0]:g} to {task.grid[-1]:g}; "
         f"'{digit}' was trained on {low:g} to {high:g}. Mean inside that range and outside it: "
@@ -493,7 +507,7 @@ def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curv
         digit,
         "; ".join(labels),
         bounds,
-        title=f"Loss of '{digit}', {task.name}: mean of the seeds, shaded from the least to the most",
+        title=f"Loss of '{digit}': mean of the seeds, least to most shaded",
         spread={name: each.spread(digit) for name, each in runs.items()},
     )
 
@@ -531,7 +545,7 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     _log_scale(axes)
     axes.set_xlabel("step")
     axes.set_ylabel(f"training loss\n(mean of {window * stride} steps)")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, title=source, title_fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=10, title=source, title_fontsize=10)
     return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
 
 
@@ -571,7 +585,7 @@ def constellations(
     for (above, below), frame, area, image, text in zip(grid.T, addresses, areas, images, titles, strict=True):
         show_addresses(above, frame, area, size, colours)
         above.set(xticks=[], yticks=[])
-        above.set_title(text, fontsize=9)
+        above.set_title(text, fontsize=10)
         show_pixels(below, image)
     if title:
         figure.suptitle(title, fontsize=11)
@@ -656,7 +670,7 @@ def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, tit
     for (above, below), frame, image, text in zip(grid.T, maps, images, titles, strict=True):
         above.imshow(frame.detach().cpu().numpy(), cmap="cividis", vmin=0, vmax=max(float(maps.max()), 1e-6))
         above.set(xticks=[], yticks=[])
-        above.set_title(text, fontsize=9)
+        above.set_title(text, fontsize=10)
         show_pixels(below, image)
     if title:
         figure.suptitle(title, fontsize=11)
@@ -696,5 +710,5 @@ def lines(
         _log_scale(axes)
     grid[-1].set_xlabel(x_label)
     if not stacked:
-        figure.legend(loc="outside lower center", ncols=2, fontsize=9.5)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=10)
     return Picture(figure, alt)
