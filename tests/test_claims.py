@@ -23,12 +23,12 @@ def test_the_published_results_say_what_the_book_says(claim):
 def in_seed_noise(runs, precision):
     """The architectures of a precision's published runs, and whether each moved by no more than its seeds lie apart."""
     found = {}
-    for models in runs.values():
+    for where, models in runs.items():
         for name, changed in models.items():
             architecture, _, given = name.rpartition("-")
             if given == precision:
                 assert len(changed.seeds) >= 3
-                entries = moved(models[architecture], changed, 4)
+                entries = moved(runs[where.removesuffix("-precision")][architecture], changed, 4)
                 found[architecture] = found.get(architecture, True) and all(entry.within_noise for entry in entries)
     return found
 

@@ -30,33 +30,9 @@ def test_shift_transfer_is_the_reference_s():
         "continuous-capsules",
         "digit-capsules",
         "adversarial-autoencoder",
-        "autoencoder-tf32",
-        "continuous-capsules-tf32",
-        "continuous-capsules-bf16",
     )
     assert [point for point in task.grid if task.is_inside(point)] == [-4, -2, 0, 2, 4]
     assert [point for point in task.grid if not task.is_inside(point) and not task.is_outside(point)] == [-6, 6]
-
-
-def test_every_experiment_is_there():
-    assert list(EXPERIMENTS) == [
-        "shift-transfer",
-        "shift-extrapolation",
-        "rotation-transfer",
-        "rotation-long-code",
-        "rotation-one-shot",
-        "rotation-one-shot-2-5",
-        "rotation-extrapolation",
-        "rotation-within-45",
-        "rotation-within-20",
-        "rotation-within-10",
-        "rotation-one-class",
-        "rotation-raw-angle",
-        "rotation-range",
-        "scale-extrapolation",
-        "shear-extrapolation",
-        "rotation-and-shift",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from gencaps_lib.arguments import Commands, add_data, steps, usable
 from gencaps_lib.bench.measuring import MODELS, Setup, run, table
 from gencaps_lib.data import load_digits
 from gencaps_lib.experiments import named
-from gencaps_lib.results import ResultError
+from gencaps_lib.files import check_writable, write_whole
 
 
 def add_commands(commands: Commands) -> None:
@@ -34,20 +33,20 @@ def measure(options: argparse.Namespace, profile: str) -> int:
 
     Raises
     ------
-    ResultError
+    OSError
         The file cannot be written; this is checked before anything is measured.
     """
     experiment = named(options.experiment).at(profile)
     usable(options.device)
     out = options.out
-    if out and (out.is_dir() or not os.access(out.parent, os.W_OK)):
-        raise ResultError(f"cannot write {out}: name a file in an existing folder that you may write to")
+    if out:
+        check_writable(out)
     # Determined once, so that every process uses the same data.
     source = load_digits("train", experiment.source, root=options.data).source
     numbers = {"threads": torch.get_num_threads(), "steps": options.steps, "repeats": options.repeats}
     setup = Setup(options.experiment, profile, source, options.data, options.device, **numbers)
     benchmark = run(setup, options.models)
     if out:
-        out.write_text(json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n", encoding="utf-8")
+        write_whole(out, (json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n").encode())
     print(table(benchmark))
     return 0

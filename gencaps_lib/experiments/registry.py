@@ -71,10 +71,6 @@ def _shift_transfer() -> Experiment:
         {
             **_shift_models(),
             "adversarial-autoencoder": model("adversarial-autoencoder", z=10),
-            # The same models with other precisions: does it matter?
-            "autoencoder-tf32": model("autoencoder", z=10, precision="tf32"),
-            "continuous-capsules-tf32": model("continuous-capsules", z=10, precision="tf32"),
-            "continuous-capsules-bf16": model("continuous-capsules", z=10, precision="bf16"),
         },
         task(margin=20, slight=(-5, 4), step=2),
         task(margin=8, slight=(-2, 2), step=1),
@@ -231,7 +227,6 @@ def _rotations_beyond() -> list[Experiment]:
                 "digit-capsules": model("digit-capsules", z=20),
                 **_composed(**_RELU),
                 **_baselines(),
-                "composed-capsules-tf32": model("composed-capsules", z=32, precision="tf32"),
             },
             everyone=(-90, 90),
             outside=91,
@@ -333,19 +328,47 @@ def _extrapolations() -> list[Experiment]:
     ]
 
 
-EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
-    {
-        experiment.name: experiment
-        for experiment in [
-            _shift_transfer(),
-            _shift_extrapolation(),
-            *_rotation_transfers(),
-            *_rotations_beyond(),
-            _rotation_range(),
-            *_extrapolations(),
-        ]
-    }
-)
+def _rounded(entry: Experiment, **models: tuple[str, ...]) -> Experiment:
+    """Some models of an experiment with other precisions of products, for each precision their names: does it matter?
+
+    They have a name of their own, so that a chapter on the experiment shows the article's models only.
+    """
+
+    def changed(at: Experiment) -> Experiment:
+        return replace(
+            at,
+            task=replace(at.task, name=f"{entry.name}-precision"),
+            title=f"{entry.name} with rounded products: does it matter?",
+            figures=(),
+            specs={
+                f"{name}-{precision}": replace(at.spec(name), precision=precision)
+                for precision, names in models.items()
+                for name in names
+            },
+        )
+
+    profiles = {profile: changed(at) for profile, at in entry.profiles.items()}
+    return replace(profiles[entry.profile], profiles=profiles)
+
+
+def _registry() -> dict[str, Experiment]:
+    entries = [
+        _shift_transfer(),
+        _shift_extrapolation(),
+        *_rotation_transfers(),
+        *_rotations_beyond(),
+        _rotation_range(),
+        *_extrapolations(),
+    ]
+    found = {entry.name: entry for entry in entries}
+    tried = [
+        _rounded(found["shift-transfer"], tf32=("autoencoder", "continuous-capsules"), bf16=("continuous-capsules",)),
+        _rounded(found["rotation-extrapolation"], tf32=("composed-capsules",)),
+    ]
+    return found | {entry.name: entry for entry in tried}
+
+
+EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(_registry())
 
 
 def named(name: str) -> Experiment:

@@ -16,7 +16,7 @@ from gencaps_lib.models import CLASSIFIERS, count_parameters, make
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
 
-# Architectures trained with TF32 on CUDA. In all published runs that compare (shift transfer at the quick profile),
+# Architectures trained with TF32 on CUDA. In all published runs that compare (experiments named …-precision),
 # TF32 changes their loss by no more than the spread between seeds; a test checks this.
 TF32_ON_CUDA = frozenset({"autoencoder", "continuous-capsules"})
 PROFILES = {
