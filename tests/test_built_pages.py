@@ -18,13 +18,9 @@ LAPTOP = {"width": 1280, "height": 800}
 MOST = 1_000_000  # bytes of a page, without what all pages share
 
 
-def listed(entry):
-    """The pages that a part of the table of contents names."""
-    if isinstance(entry, list):
-        return [page for each in entry for page in listed(each)]
-    if isinstance(entry, dict):
-        return [page for key, each in entry.items() if key != "format" for page in listed(each)]
-    return [entry]
+def listed(contents):
+    """The pages that the table of contents names."""
+    return [contents["root"], *(each["file"] for part in contents["parts"] for each in part["chapters"])]
 
 
 PAGES = [f"{name}.html" for name in listed(yaml.safe_load((ROOT / "_toc.yml").read_text()))]
@@ -51,10 +47,14 @@ def visit(book, browser):
         seen.pictures = page.evaluate(PICTURES)
         seen.too_wide = page.evaluate(TOO_WIDE)
         seen.cut_captions = page.evaluate(CUT_CAPTIONS)
+        seen.cut_formulas = page.evaluate(CUT_FORMULAS)
         page.evaluate(ONE_TOKEN_OF_A_KIND)
         for theme, size in (("light", PHONE), ("dark", LAPTOP)):
             page.set_viewport_size(size)
             page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            if size is LAPTOP:
+                seen.cut_formulas += page.evaluate(CUT_FORMULAS)
+                seen.cut_code = page.evaluate(CUT_CODE)
             seen.violations[theme] = violations(page)
             buttons = page.get_by_role("button", name="Search")
             seen.searches.append(sum(button.is_visible() for button in buttons.all()))
@@ -74,6 +74,16 @@ PICTURES = """() => [...document.images].map(image => ({source: image.src.slice(
 
 CUT_CAPTIONS = """() => [...document.querySelectorAll("caption")]
     .filter(each => each.getBoundingClientRect().right > innerWidth).map(each => each.textContent)"""
+
+# Displayed equations that are wider than their box, which then scrolls.
+CUT_FORMULAS = """() => [...document.querySelectorAll(".bd-article div.math")]
+    .filter(each => each.scrollWidth > each.clientWidth + 1)
+    .map(each => `${each.id}: ${each.scrollWidth} of ${each.clientWidth} px at ${innerWidth}`)"""
+
+# Cells of code that are wider than their box. Those that are folded are not shown.
+CUT_CODE = """() => [...document.querySelectorAll(".bd-article .cell_input pre")]
+    .filter(each => each.clientWidth && each.scrollWidth > each.clientWidth + 1)
+    .map(each => `${each.scrollWidth} of ${each.clientWidth} px: ${each.textContent.slice(0, 60)}`)"""
 
 # How far the page is too wide, and what sticks out of the screen with no box around it that scrolls. What is only read
 # aloud is left out.
@@ -152,6 +162,16 @@ def test_captions_of_tables_are_read_on_a_phone_without_scrolling(visit, name):
     assert visit(name).cut_captions == []
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_equations_fit_their_column_on_a_phone_and_on_a_laptop(visit, name):
+    assert visit(name).cut_formulas == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_code_fits_its_column_on_a_laptop(visit, name):
+    assert visit(name).cut_code == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_no_serious_violation_of_accessibility(visit, name, theme):
@@ -165,13 +185,17 @@ def test_what_is_wrong_with_a_page_is_found(visit, book, tmp_path):
         f'<script defer src="{(book / "mathjax" / "tex-svg.js").as_uri()}"></script><h1>A page</h1>'
         '<script>throw new Error("a script that fails")</script><img src="missing.png" alt="missing">'
         '<img src="https://example.com/picture.png" alt="elsewhere"><p style="width: 900px">wide</p>'
-        '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span></main>'
+        '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span>'
+        '<div class="math" id="eq" style="width: 50px; overflow-x: auto"><p style="width: 90px">x</p></div>'
+        '<div class="cell_input"><pre style="width: 50px; overflow-x: auto">a = 1  # and more than fits</pre></div></main>'
     )
     seen = visit(page)
     assert "https://example.com/picture.png" in seen.asked
     assert [picture["width"] for picture in seen.pictures] == [0, 0]
     assert seen.errors == ["a script that fails"]
     assert seen.formulas["broken"] != []
+    assert seen.cut_formulas == ["eq: 90 of 50 px at 375", "eq: 90 of 50 px at 1280"]
+    assert len(seen.cut_code) == 1
     assert seen.too_wide == ["the page is 908 px wide", "P.: wide"]
     for theme in ("light", "dark"):
         (violation,) = seen.violations[theme]
