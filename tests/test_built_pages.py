@@ -187,7 +187,7 @@ def test_what_is_wrong_with_a_page_is_found(visit, book, tmp_path):
         '<img src="https://example.com/picture.png" alt="elsewhere"><p style="width: 900px">wide</p>'
         '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span>'
         '<div class="math" id="eq" style="width: 50px; overflow-x: auto"><p style="width: 90px">x</p></div>'
-        '<div class="cell_input"><pre style="width: 50px; overflow-x: auto">a = 1  # and more than fits</pre></div></main>'
+        '<div class="cell_input"><pre style="width: 50px; overflow-x: auto">a = 1  # and more</pre></div></main>'
     )
     seen = visit(page)
     assert "https://example.com/picture.png" in seen.asked
