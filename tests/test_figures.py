@@ -113,6 +113,17 @@ def test_addresses_and_maps(image):
     assert dots == [[2.0, 1.0]]  # (column, row)
 
 
+def test_addresses_and_maps_have_one_grid_that_holds_every_capsule():
+    addresses = torch.tensor([[1.0, 2.0], [5.0, -1.5]])
+    picture = figures.addresses_and_maps(addresses, torch.ones(2), torch.eye(4), None, ("a", "b"), "two capsules")
+    dots, cells = picture.figure.axes[:2]
+    assert dots.get_xlim() == cells.get_xlim()
+    assert dots.get_ylim() == cells.get_ylim()
+    low, high = dots.get_xlim()
+    assert low < float(addresses.min())
+    assert float(addresses.max()) < high
+
+
 def test_constellations_keep_their_scale_and_colours():
     addresses = torch.tensor([[[0.0, 1.0], [2.0, 3.0]], [[1.0, 1.0], [3.0, 3.0]]])
     strengths = torch.tensor([[1.0, 0.5], [0.5, 0.0]])

@@ -612,12 +612,16 @@ def addresses_and_maps(
     grid = np.ravel(figure.subplots(ncols=panels))
     size = len(maps)
     show_addresses(grid[0], addresses, 6 + 34 * activations.detach().cpu().numpy(), size)
-    grid[0].set(xticks=[0, size - 1], yticks=[0, size - 1])
-    grid[0].set_xlabel("column")
-    grid[0].set_ylabel("row")
     shown = grid[1].imshow(maps.detach().cpu().numpy(), cmap="cividis", vmin=min(0.0, float(maps.min())))
     figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.4, label="written on the map")
-    grid[1].set(xticks=[0, size - 1], yticks=[0, size - 1], xlabel="column")
+    # One grid for both: as far beyond the map's border as the furthest capsule, but no more than 2.6 cells.
+    beyond = float(torch.maximum(-addresses, addresses - (size - 1)).max()) + 0.6
+    reach = min(max(beyond, 1.6), 2.6)
+    for axes in grid[:2]:
+        axes.add_patch(Rectangle((-0.5, -0.5), size, size, fill=False, edgecolor="#777777", lw=0.8))
+        axes.set(xticks=[0, size - 1], yticks=[0, size - 1], xlabel="column")
+        axes.set(xlim=(-reach, size - 1 + reach), ylim=(size - 1 + reach, -reach))
+    grid[0].set_ylabel("row")
     if image is not None:
         show_pixels(grid[2], image)
     for axes, title in zip(grid, titles, strict=False):
