@@ -73,3 +73,12 @@ def test_a_caption_has_its_number_and_is_escaped():
     assert "<figcaption><b>Figure 3.1.</b> a &lt; b</figcaption>" in shown["text/html"]
     assert shown["text/plain"] == "Figure 3.1. a < b\none box"
     assert re.search(r"<figure|<figcaption", graph([[Box("a")]], [], "one box").image()) is None
+
+
+def test_a_label_stands_on_the_upper_side_of_its_arrow():
+    arrows = [Arrow("a", "b", "left"), Arrow("a", "c", "right")]
+    drawing = graph([[Box("a")], [Box("b"), Box("c")]], arrows, "a fork", gap=60)
+    labels = {node.text: node for node in parsed(drawing).iter() if node.tag.endswith("text")}
+    assert labels["left"].get("text-anchor") == "end"
+    assert labels["right"].get("text-anchor") == "start"
+    assert float(labels["left"].get("x")) < WIDTH / 2 < float(labels["right"].get("x"))

@@ -129,8 +129,10 @@ def _arrow(arrow: Arrow, start: tuple[float, float], end: tuple[float, float]) -
     )
     if not arrow.label:
         return line
-    # A third of the way: where arrows end, they meet.
-    return line + _text(x0 + 0.36 * (x1 - x0) + 5, y0 + 0.36 * (y1 - y0) + 4, arrow.label, "start")
+    # A third of the way: where arrows end, they meet. On the arrow's upper side, so that it does not cross its text.
+    side = -1 if x1 < x0 else 1
+    x, y = x0 + 0.36 * (x1 - x0) + 5 * side * along[1], y0 + 0.36 * (y1 - y0) - 5 * abs(along[0]) + 4
+    return line + _text(x, y, arrow.label, "end" if side < 0 else "start")
 
 
 def graph(rows: Sequence[Sequence[Box]], arrows: Sequence[Arrow], alt: str, gap: float = GAP) -> Drawing:
