@@ -4,6 +4,7 @@ import html
 import re
 from types import SimpleNamespace
 
+import matplotlib.colors
 import matplotlib.style
 import numpy as np
 import pytest
@@ -135,6 +136,40 @@ def test_constellations_keep_their_scale_and_colours():
     assert first.get_array().tolist() == second.get_array().tolist() == [1.0, 3.0]
 
 
+def test_marches_point_from_where_a_capsule_wrote_to_where_it_writes():
+    places = torch.tensor([[0.0, 0.0], [1.0, 1.0], [3.0, 3.0], [2.0, 0.0]])
+    moves = torch.tensor([[2.0, 1.0], [2.0, 2.0], [-1.0, -1.0], [0.1, 0.1]])
+    addresses = torch.stack([places, places + moves / 2, places + moves])
+    images = torch.zeros(3, 16, 16)
+    picture = figures.marches(images, images, addresses, torch.rand(3, 4), 4, ["a", "b", "c"], "three <places>")
+    assert alt_of(picture) == "three <places>"
+    panel = picture.figure.axes[-1]
+    # A cell has four pixels, and the middle of the first one is at 1.5; x is the column.
+    found = [(arrow.xyann, arrow.xy, arrow.arrow_patch.get_edgecolor()[:3]) for arrow in panel.texts]
+    blue, orange = (matplotlib.colors.to_rgb(colour) for colour in ("#0072B2", "#D55E00"))
+    assert found == [
+        ((1.5, 1.5), (5.5, 9.5), blue),
+        ((5.5, 5.5), (13.5, 13.5), blue),
+        ((13.5, 13.5), (9.5, 9.5), orange),
+    ]
+    assert panel.collections[-1].get_offsets().tolist() == [[1.5, 9.5]]  # it stays
+    assert [axes.get_ylabel() for axes in picture.figure.axes[:6:3]] == ["asked for", "drawn"]
+
+
+def test_removals_are_orange_where_ink_is_gone_and_blue_where_it_comes():
+    whole = torch.full((1, 2, 2), -1.0)
+    whole[0, 0, 0] = 1
+    without = torch.full((1, 1, 2, 2), -1.0)
+    without[0, 0, 1, 1] = 1
+    picture = figures.removals(whole, without, ["4"], [["part 3"]], "one part")
+    assert alt_of(picture) == "one part"
+    first, second = picture.figure.axes
+    assert (first.get_ylabel(), second.get_title()) == ("4", "part 3")
+    shown = second.images[-1].get_array()
+    for (row, column), colour in {(0, 0): "#D55E00", (1, 1): "#0072B2", (0, 1): "#FFFFFF"}.items():
+        assert shown[row, column] == pytest.approx(matplotlib.colors.to_rgb(colour), abs=1e-6)
+
+
 def test_cell_maps_share_a_scale_and_outline_cells():
     inside = torch.tensor([[True, False], [False, False]])
     picture = figures.cell_maps({"a": torch.eye(2), "b": torch.zeros(2, 2)}, "weight", "cells", outlined=inside)
@@ -143,6 +178,14 @@ def test_cell_maps_share_a_scale_and_outline_cells():
     outline = np.concatenate([path.vertices for path in picture.figure.axes[0].collections[0].get_paths()])
     assert outline.max() == pytest.approx(0.5, abs=0.1)
     assert picture.figure.axes[0].get_ylabel() == "row"
+
+
+def test_a_heat_map_has_a_row_for_each_thing_and_a_column_around_each_number():
+    picture = figures.heat_map(torch.rand(3, 5), [-20, -10, 0, 10, 20], "angle", "map", "activation", "three maps")
+    assert alt_of(picture) == "three maps"
+    (image,) = picture.figure.axes[0].images
+    assert image.get_array().shape == (3, 5)
+    assert image.get_extent() == [-25, 25, 3.5, 0.5]
 
 
 def test_image_tables_have_a_title_for_each_row_and_column():
@@ -156,6 +199,14 @@ def test_models_of_one_architecture_share_a_colour():
     short, long = figures.look("autoencoder-z10"), figures.look("autoencoder-z128")
     assert short[0] == long[0] == figures.look("autoencoder")[0]
     assert short[1] != long[1]
+
+
+def test_a_line_has_the_look_of_its_model_and_what_was_seen_is_shaded():
+    series = {"autoencoder": [3.0, 1.0], "continuous-capsules": [2.0, 1.0]}
+    (axes,) = figures.lines([-2, 2], series, "x", "y", "two lines", seen=(-1, 1)).figure.axes
+    assert [line.get_color() for line in axes.get_lines()] == [figures.LOOK[name][0] for name in series]
+    (span,) = axes.patches
+    assert span.get_label() == "seen in training"
 
 
 def test_rows_films_and_lines():

@@ -78,6 +78,7 @@ BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
 LINE_LOOKS = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"), ("#E69F00", "-"))
 OTHER_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#000000", "#56B4E9")
 RANGE_COLOUR = "#56B4E9"
+CHANGE_COLOURS = ("#D55E00", "#0072B2")  # ink that is added, ink that is taken away: as in the explorers
 
 
 def look(name: str) -> tuple[str, str]:
@@ -593,6 +594,91 @@ def constellations(
 
 
 @own_style()
+def marches(
+    targets: Tensor,
+    images: Tensor,
+    addresses: Tensor,
+    strengths: Tensor,
+    size: int,
+    titles: Sequence[str],
+    alt: str,
+    rows: tuple[str, str] = ("asked for", "drawn"),
+) -> Picture:
+    """A digit asked for and drawn in some places, and arrows from where each capsule wrote first to where it does last.
+
+    An arrow that goes with the others on average is blue, one that goes against them is orange; a capsule that moves by
+    less than half a cell is a grey dot. An arrow is the wider, the more its capsule writes.
+
+    Parameters
+    ----------
+    targets, images : (T, H, W) in [-1, 1]
+    addresses : (T, N, 2) in index space
+    strengths : (T, N), at least 0
+    size : side of the map, in cells
+    titles : T titles
+    alt : the alt text
+    rows : names of the two rows of images
+    """
+    figure = _figure(height=2 * WIDTH / len(images) + 0.85 * WIDTH)
+    upper, lower = figure.subfigures(nrows=2, height_ratios=(2 / len(images), 0.85))
+    grid = upper.subplots(nrows=2, ncols=len(images), squeeze=False)
+    for axes, pictures, name in zip(grid, (targets, images), rows, strict=True):
+        axes[0].set_ylabel(name)
+        for place, image, title in zip(axes, pictures, titles if name == rows[0] else [""] * len(images), strict=True):
+            show_pixels(place, image, title)
+    axes = lower.subplots()
+    pixels = len(images[0]) / size  # per cell
+    ink = (targets[[0, -1]].detach().cpu() + 1) / 2
+    show_pixels(axes, 0.5 * ink.amax(0) - 1)
+    places = ((addresses.detach().cpu() + 0.5) * pixels - 0.5).flip(-1)  # (T,N,2), x and y
+    start, move = places[0], places[-1] - places[0]
+    share = (strengths.mean(0) / strengths.mean(0).max()).detach().cpu()
+    far = move.norm(dim=1) >= pixels / 2
+    along = move @ move.mean(0) >= 0
+    for moving, colour in ((far & along, "#0072B2"), (far & ~along, "#D55E00")):
+        for (x, y), (right, down), weight in zip(start[moving], move[moving], share[moving], strict=True):
+            style = {"arrowstyle": "-|>", "color": colour, "lw": 0.6 + 2 * float(weight), "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", (float(x + right), float(y + down)), (float(x), float(y)), arrowprops=style)
+    axes.scatter(*start[~far].T, s=4 + 30 * share[~far], color="#777777")
+    reach = torch.cat([places[0], places[-1], torch.tensor([[0.0, 0.0], [len(images[0]) - 1.0] * 2])])
+    low, high = reach.amin(0) - 2, reach.amax(0) + 2
+    axes.set(xlim=(float(low[0]), float(high[0])), ylim=(float(high[1]), float(low[1])))
+    return Picture(figure, alt)
+
+
+@own_style()
+def removals(
+    wholes: Tensor, without: Tensor, row_titles: Sequence[str], titles: Sequence[Sequence[str]], alt: str
+) -> Picture:
+    """What pictures lose without a part: a picture in each row, then the same with one part less, in colour.
+
+    Ink that is gone without the part is orange, and ink that is there only without it is blue.
+
+    Parameters
+    ----------
+    wholes : (R, H, W) in [-1, 1]
+    without : (R, C, H, W), the picture without each of C parts
+    row_titles : R titles
+    titles : a title for each of the C pictures of a row
+    alt : the alt text
+    """
+    rows, columns = without.shape[:2]
+    figure = _figure(height=WIDTH * rows / (columns + 1) + 0.3 * rows)
+    grid = figure.subplots(nrows=rows, ncols=columns + 1, squeeze=False)
+    orange, blue = (torch.tensor([int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)]) for code in CHANGE_COLOURS)
+    for axes, whole, less, row_title, names in zip(grid, wholes, without, row_titles, titles, strict=True):
+        show_pixels(axes[0], whole)
+        axes[0].set_ylabel(row_title)
+        for place, image, name in zip(axes[1:], less, names, strict=True):
+            show_pixels(place, whole, name)
+            paper = 1 - 0.25 * (whole[..., None].detach().cpu() + 1) / 2 * torch.ones(3)
+            change = (whole - image).detach().cpu()[..., None]
+            colour = torch.where(change > 0, orange, blue)
+            place.imshow(torch.lerp(paper, colour, change.abs().clamp(max=1)).numpy(), interpolation="nearest")
+    return Picture(figure, alt)
+
+
+@own_style()
 def addresses_and_maps(
     addresses: Tensor, activations: Tensor, maps: Tensor, image: Tensor | None, titles: Sequence[str], alt: str
 ) -> Picture:
@@ -667,6 +753,35 @@ def cell_maps(
 
 
 @own_style()
+def heat_map(
+    values: Tensor, columns: Sequence[float], x_label: str, y_label: str, label: str, alt: str, title: str = ""
+) -> Picture:
+    """Values (R, C) as colours on a scale from 0, a row for each of R things and a column for each of C numbers.
+
+    Parameters
+    ----------
+    values : (R, C), at least 0
+    columns : the C numbers, evenly spaced
+    x_label, y_label : what a column is, and what a row is
+    label : label of the scale
+    alt : the alt text
+    title : title of the figure
+    """
+    figure = _figure(height=4.2)
+    axes = figure.subplots()
+    half = (columns[-1] - columns[0]) / max(len(columns) - 1, 1) / 2
+    edges = (columns[0] - half, columns[-1] + half, len(values) + 0.5, 0.5)
+    shown = axes.imshow(
+        values.detach().cpu().numpy(), cmap="cividis", vmin=0, extent=edges, aspect="auto", interpolation="nearest"
+    )
+    axes.set(xlabel=x_label, ylabel=y_label)
+    if title:
+        axes.set_title(title, fontsize=11)
+    figure.colorbar(shown, ax=axes, orientation="horizontal", shrink=0.5, label=label)
+    return Picture(figure, alt)
+
+
+@own_style()
 def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, title: str = "") -> Picture:
     """Maps (T, S, S) above the images (T, H, W) painted from them; a column per frame."""
     figure = _figure(height=2 * WIDTH / len(maps) + 0.7)
@@ -690,8 +805,11 @@ def lines(
     alt: str,
     log: bool = False,
     stacked: bool = False,
+    seen: tuple[float, float] | None = None,
 ) -> Picture:
     """A line chart of named series over common x values; if stacked, each series has its own axes and scale.
+
+    A series with the name of a model has the model's look. The range that was `seen` in training is shaded.
 
     Raises
     ------
@@ -703,10 +821,12 @@ def lines(
     figure = _figure(height=max(4.4, 1.4 * len(series)) if stacked else 3.4)
     grid = figure.subplots(nrows=len(series) if stacked else 1, sharex=True, squeeze=False)[:, 0]
     panels = grid if stacked else [*grid] * len(series)
-    looks = different(look for look, _ in zip_longest(LINE_LOOKS[: len(series)], series))
+    looks = different(LOOK.get(name, usual) for name, usual in zip_longest(series, LINE_LOOKS[: len(series)]))
     for axes, (name, values), (colour, style) in zip(panels, series.items(), looks, strict=True):
         axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=3 if stacked else 4, label=name)
         axes.set_ylabel(name if stacked else y_label)
+    for axes in grid if seen else ():
+        axes.axvspan(*seen, color=RANGE_COLOUR, alpha=0.18, lw=0, label="seen in training")
     for axes in grid if log else ():
         axes.set_xscale("log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
