@@ -167,7 +167,7 @@ def test_removals_are_orange_where_ink_is_gone_and_blue_where_it_comes():
     assert (first.get_ylabel(), second.get_title()) == ("4", "part 3")
     shown = second.images[-1].get_array()
     for (row, column), colour in {(0, 0): "#D55E00", (1, 1): "#0072B2", (0, 1): "#FFFFFF"}.items():
-        assert shown[row, column] == pytest.approx(matplotlib.colors.to_rgb(colour), abs=1e-6)
+        assert shown[row, column].tolist() == pytest.approx(matplotlib.colors.to_rgb(colour), abs=1e-6)
 
 
 def test_cell_maps_share_a_scale_and_outline_cells():
@@ -227,13 +227,6 @@ def test_keep_stores_without_showing(monkeypatch):
     assert options["raw"]
 
 
-def test_every_series_is_drawn_in_a_look_of_its_own():
-    series = {str(number): [1.0, 2.0] for number in range(9)}
-    (axes,) = figures.lines([1, 2], series, "x", "y", "nine lines").figure.axes
-    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
-    assert len(axes.lines) == len(looks) == 9
-
-
 def test_the_host_s_style_is_the_host_s():
     """Else labels would be white on white."""
     with matplotlib.style.context("dark_background"):
@@ -286,3 +279,14 @@ def test_a_gallery_shows_what_was_kept_and_says_what_is_missing(tmp_path):
     assert "autoencoder, continuous-capsules drew" in alt_of(picture)
     with pytest.raises(results.ResultError, match="cannot read"):
         figures.gallery(tmp_path, "rotation-one-shot", ["autoencoder"], 10, 4, "title")
+
+
+def test_dots_have_a_look_by_group_names_and_a_hull():
+    square = torch.tensor([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
+    groups = {"corners": square, "inside": torch.tensor([[1.0, 0.5], [1.0, 1.0]])}
+    picture = figures.dots(groups, "x", "y", "six dots", {"inside": ("a", "b")}, hull=True, diagonal=True)
+    (axes,) = picture.figure.axes
+    assert alt_of(picture) == "six dots"
+    assert [text.get_text() for text in axes.texts] == ["a", "b"]
+    assert {tuple(point) for point in axes.patches[0].get_xy().tolist()} == {tuple(point) for point in square.tolist()}
+    assert [len(each.get_offsets()) for each in axes.collections] == [4, 2]

@@ -796,6 +796,64 @@ def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, tit
     return Picture(figure, alt)
 
 
+def _hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The corners of the convex hull of points in a plane, around it; the first is there twice."""
+    ordered, halves = sorted(points), []
+    for side in (ordered, ordered[::-1]):
+        half: list[tuple[float, float]] = []
+        for x, y in side:
+            while len(half) > 1:
+                (x0, y0), (x1, y1) = half[-2:]
+                if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
+                    break
+                half.pop()
+            half.append((x, y))
+        halves += half[:-1]
+    return [*halves, halves[0]]
+
+
+DOT_LOOKS = (("o", "#0072B2"), ("s", "#D55E00"), ("^", "#009E73"), ("D", "#CC79A7"))
+
+
+@own_style()
+def dots(
+    groups: Mapping[str, Tensor],
+    x_label: str,
+    y_label: str,
+    alt: str,
+    names: Mapping[str, Sequence[str]] | None = None,
+    hull: bool = False,
+    diagonal: bool = False,
+) -> Picture:
+    """Points of a plane, each group with a colour and a mark of its own.
+
+    Parameters
+    ----------
+    groups : name → (n, 2), x and y; at most four
+    x_label, y_label : labels of the axes
+    alt : the alt text
+    names : group → a short text beside each of its points
+    hull : whether to draw the convex hull of all points
+    diagonal : whether to draw the line on which x and y are equal
+    """
+    figure = _figure(height=4.4)
+    axes = figure.subplots()
+    points = {name: [(float(x), float(y)) for x, y in group.detach().cpu()] for name, group in groups.items()}
+    together = [point for group in points.values() for point in group]
+    if diagonal:
+        ends = [min(map(min, together)), max(map(max, together))]
+        axes.plot(ends, ends, color="#888888", lw=1, label="as far as each other")
+    if hull:
+        axes.fill(*zip(*_hull(together), strict=True), facecolor="#EEEEEE", edgecolor="#888888", label="their hull")
+    for (name, group), (mark, colour) in zip(points.items(), DOT_LOOKS, strict=False):
+        axes.scatter(*zip(*group, strict=True), s=28, marker=mark, color=colour, label=name, zorder=3)
+        for (x, y), text in zip(group, (names or {}).get(name, ()), strict=False):
+            axes.annotate(text, (x, y), (5, 4), textcoords="offset points", fontsize=10)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=10)
+    return Picture(figure, alt)
+
+
 @own_style()
 def lines(
     x: Sequence[float],
