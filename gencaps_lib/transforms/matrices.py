@@ -36,7 +36,11 @@ def affine(linear: Tensor, offset: Tensor) -> Tensor:
 
 
 def rotation(radians: Tensor) -> Tensor:
-    """The matrices (B, 3, 3) of rotations about the centre by angles (B,), counter-clockwise on the screen."""
+    r"""The matrices (B, 3, 3) of rotations about the centre by angles (B,), counter-clockwise on the screen.
+
+    Equation :eq:`eq-rotation`: with rows downwards, :math:`(r, q)` becomes
+    :math:`(r \cos\theta - q \sin\theta,\ r \sin\theta + q \cos\theta)`.
+    """
     cos, sin = radians.cos(), radians.sin()
     linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)  # (B,2,2)
     return affine(linear, torch.zeros_like(linear[..., 0]))
