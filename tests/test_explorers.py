@@ -23,9 +23,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = Path(__file__).parent / "browser" / "node_modules"
 NETWORK = re.compile(r"https://cdn\.jsdelivr\.net/npm/([\w-]+)@([\d.]+)/([\w./-]+)")
 PHONE = {"width": 375, "height": 800}
-LAPTOP = {"width": 1280, "height": 3000}  # high enough to see all explorers
+LAPTOP = {"width": 1280, "height": 4500}  # high enough to see all explorers
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-EXPLORERS = (explorers.shift_explorer, explorers.placement_explorer, explorers.rotation_explorer)
+EXPLORERS = (
+    explorers.shift_explorer,
+    explorers.placement_explorer,
+    explorers.rotation_explorer,
+    explorers.march_explorer,
+)
 START = {"digit": 4, "sample": 0, "row": 6, "column": 6, "latent": 10, "deviation": 0}
 TURN = {"digit": 4, "sample": 0, "angle": 150, "latent": 0, "deviation": 0}
 QUESTIONS = [
@@ -41,6 +46,7 @@ TURNS = [
 ]
 HOST = "document.querySelector('.gencaps-explorer')"
 TURNED = "document.querySelectorAll('.gencaps-explorer')[2]"
+MARCH = "document.querySelectorAll('.gencaps-explorer')[3]"
 ALL_ALIVE = "[...document.querySelectorAll('.gencaps-explorer')].every(host => host.live)"
 
 
@@ -161,6 +167,26 @@ def test_the_browser_turns_a_digit_as_the_library(live, turning, angle):
         [settings["images"][8], angle],
     )
     assert close(turned, turning.target(4, 0, angle=angle))
+
+
+def test_a_march_starts_where_nothing_is_shifted(live, scene):
+    found = shown(live, {"digit": 7, "row": -4, "column": 6}, MARCH)
+    before, after = (
+        scene.answer(scene.ask(7, row=row, column=column))["addresses"][0] for row, column in ((0, 0), (-4, 6))
+    )
+    assert torch.allclose(torch.tensor(found["before"]), before, atol=1e-3)
+    assert close(found["addresses"], after)
+    down, right = (4 * (after - before).mean(0)).tolist()
+    explorer = live.locator(".gencaps-explorer").nth(3)
+    words = explorer.locator(".gencaps-words").text_content().replace("\N{MINUS SIGN}", "-")
+    assert f"The addresses went {down:+.1f} down and {right:+.1f} right, on average." in words
+    assert explorer.get_by_label("Latent").count() == 0
+    assert explorer.get_by_role("img").count() == 3
+
+
+def test_the_still_picture_of_a_march_says_how_far_it_goes(scene):
+    alt = explorers.march_explorer(7, row=-4, column=6, scene=scene).picture.alt
+    assert alt.startswith("A handwritten 7, asked for and drawn at no shift and at -4 pixels down and 6 to the right.")
 
 
 def test_dragging_the_digit_around_turns_it(live):

@@ -1,9 +1,9 @@
 """Interactive pictures: on a page of the book without a kernel, and in a notebook as widgets.
 
-`shift_explorer`, `rotation_explorer` and `placement_explorer` return an `Explorer`. A notebook shows it as a widget,
-and this process computes its pictures. If ``$GENCAPS_STATIC`` is set (`make chapters` sets it), it is stored as a still
-picture, which the page's script makes interactive; a stored widget would not work on a page. `sliders` is for front
-ends that show only ipywidgets' own widgets.
+`shift_explorer`, `march_explorer`, `rotation_explorer` and `placement_explorer` return an `Explorer`. A notebook shows
+it as a widget, and this process computes its pictures. If ``$GENCAPS_STATIC`` is set (`make chapters` sets it), it is
+stored as a still picture, which the page's script makes interactive; a stored widget would not work on a page.
+`sliders` is for front ends that show only ipywidgets' own widgets.
 """
 
 from __future__ import annotations
@@ -65,6 +65,19 @@ def shift_explorer(
     return _of_scene("shift", scene, digit=digit, sample=sample, row=row, column=column)
 
 
+def march_explorer(
+    digit: int = 7, sample: int = 0, row: int = 5, column: int = 5, scene: Scene | None = None
+) -> Explorer:
+    """A shifted digit, and where small digit capsules write: now, and when nothing was shifted.
+
+    The reader chooses the digit, drags its shift and removes a capsule. Takes the arguments of `shift_explorer`, and
+    raises what it raises.
+    """
+    scene = scenes.load() if scene is None else scene
+    place = {"row": row, "column": column}
+    return _of_scene("march", scene, _march(scene, digit, sample, **place), digit=digit, sample=sample, **place)
+
+
 def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: Scene | None = None) -> Explorer:
     """A rotated digit, as drawn by small composed capsules and by an autoencoder, and where the capsules write.
 
@@ -86,8 +99,8 @@ def rotation_explorer(digit: int = 4, sample: int = 0, angle: int = 150, scene: 
     return _of_scene("rotation", scene, digit=digit, sample=sample, angle=angle)
 
 
-def _of_scene(view: str, scene: Scene, **start: int) -> Explorer:
-    shown = picture(scene, **start)
+def _of_scene(view: str, scene: Scene, shown: figures.Picture | None = None, **start: int) -> Explorer:
+    shown = picture(scene, **start) if shown is None else shown
     # Convert whole numbers, for example NumPy's, to Python ints for the page.
     told = {name: int(value) for name, value in start.items()}
     return Explorer({"view": view, "scene": scene.experiment.name, "start": told}, shown, NOTE, scene)
@@ -284,6 +297,27 @@ def picture(
         f"autoencoder of the same size draws, mean squared error {errors['autoencoder_image']:.3f}."
     )
     return figures.Picture(figure, alt)
+
+
+def _march(scene: Scene, digit: int, sample: int, **place: int) -> figures.Picture:
+    """A digit at its usual place and at another, and where the capsules march between them."""
+    places: list[dict[str, int]] = [{}, place]
+    answers = [scene.answer(scene.ask(digit, sample, **each)) for each in places]
+    found = {name: torch.cat([answer[name] for answer in answers]) for name in Pair.outputs}
+    titles = ["no shift", ", ".join(f"{figures.signed(value)} {axis}" for axis, value in place.items())]
+    pixels = scene.task.transform.side / scene.capsules.size
+    down, right = (pixels * (found["addresses"][1] - found["addresses"][0]).mean(0)).tolist()
+    return figures.marches(
+        torch.stack([scene.target(digit, sample, **each) for each in places]),
+        found["image"][:, 0],
+        found["addresses"],
+        found["strengths"],
+        scene.capsules.size,
+        titles,
+        alt=f"A handwritten {digit}, asked for and drawn at no shift and at {place['row']} pixels down and "
+        f"{place['column']} to the right. Arrows go from where each of {scene.count} capsules writes for the first to "
+        f"where it writes for the second: on average {down:.1f} pixels down and {right:.1f} to the right.",
+    )
 
 
 def _placement_picture(placed: torch.Tensor, size: int) -> figures.Picture:

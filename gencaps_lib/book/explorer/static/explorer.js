@@ -165,15 +165,25 @@ const gencapsExplorer = (() => {
 
   const AROUND = 2; // cells beyond the map's border that are shown
 
-  function drawDots({ canvas, context }, places, strengths, size, chosen) {
+  // Capsules as dots; if they were elsewhere `before`, with a line from there.
+  function drawDots({ canvas, context }, places, strengths, size, chosen, before = []) {
     const scale = scaleOf(canvas, size, AROUND);
     context.fillStyle = "white";
     context.fillRect(0, 0, canvas.width, canvas.height);
     for (let cell = 0; cell < size * size; cell++)
       disc(context, ((cell % size) + AROUND) * scale, (Math.floor(cell / size) + AROUND) * scale, 1.5, "#bbb");
     const most = Math.max(...strengths);
+    const at = (place) => place.map((index) => (index + AROUND) * scale).reverse();
+    context.lineWidth = 2;
+    context.strokeStyle = `rgb(${TAKEN})`;
+    before.forEach((place, capsule) => {
+      context.beginPath();
+      context.moveTo(...at(place));
+      context.lineTo(...at(places[capsule]));
+      context.stroke();
+    });
     const dot = (capsule, more, ...colours) => {
-      const [x, y] = places[capsule].map((index) => (index + AROUND) * scale).reverse();
+      const [x, y] = at(places[capsule]);
       disc(context, x, y, 3 + more + 7 * Math.sqrt(strengths[capsule] / most), ...colours);
     };
     places.forEach((_, capsule) => dot(capsule, 0, `rgba(${ADDED}, 0.7)`));
@@ -237,8 +247,9 @@ const gencapsExplorer = (() => {
     },
   };
 
-  // A digit, what is done to it, and one latent; what capsules and an autoencoder draw of it.
-  async function drawingView(root, scene, paint, transform) {
+  // A digit, what is done to it, and one latent; what capsules and an autoencoder draw of it. A march is about where the
+  // capsules write, and where they wrote before anything was done.
+  async function drawingView(root, scene, paint, transform, march = false) {
     const images = scene.images.map(bytesOf);
     const samples = images.length / 10;
     const { side, axes } = scene;
@@ -256,18 +267,21 @@ const gencapsExplorer = (() => {
       digit: choice("Digit", count(10, String), state.digit, set("digit")),
       sample: choice("Written by", count(samples, (index) => `hand ${index + 1}`), state.sample, set("sample")),
       ...Object.fromEntries(places),
-      latent: choice("Latent", count(scene.spread.capsules.length, latentName), state.latent, set("latent")),
-      deviation: slider("Change it by", [-3, 3, 0.1], 0, set("deviation"), (value) => `${signed(value)} SD`),
+      ...(march ? {} : {
+        latent: choice("Latent", count(scene.spread.capsules.length, latentName), state.latent, set("latent")),
+        deviation: slider("Change it by", [-3, 3, 0.1], 0, set("deviation"), (value) => `${signed(value)} SD`),
+      }),
       capsule: choice(
         "Capsule", [[-1, "all"], ...count(scene.capsules, (index) => index + 1)], state.capsule, set("capsule"),
       ),
     };
     const panels = {
       target: panel(side, "Asked for"),
-      dots: panel(264, "Where capsules write"),
+      dots: panel(march ? 420 : 264, "Where capsules write"),
       image: panel(side, "Capsules draw"),
-      autoencoder: panel(side, "Autoencoder draws"),
+      ...(march ? {} : { autoencoder: panel(side, "Autoencoder draws") }),
     };
+    if (march) root.classList.add("gencaps-march");
     const words = make("p", { class: "gencaps-words" });
     root.append(
       make("div", { class: "gencaps-controls" }, ...Object.values(controls).map((control) => control.element)),
@@ -293,6 +307,10 @@ const gencapsExplorer = (() => {
       const capsule = state.capsule;
       const asked = { ...state };
       const whole = await paint(feeds);
+      if (march) {
+        const still = transform.code(Object.fromEntries(Object.keys(axes).map((axis) => [axis, 0])), scene);
+        whole.before = placesOf(await paint({ ...feeds, code: { dims: [1, 2], data: Float32Array.from(still) } }));
+      }
       if (capsule >= 0) {
         const rest = mask.with(capsule, 0);
         whole.without = (await paint({ ...feeds, mask: { dims: feeds.mask.dims, data: rest } })).image;
@@ -300,7 +318,7 @@ const gencapsExplorer = (() => {
       return { ...whole, asked };
     }
 
-    function draw({ asked, image, without, autoencoder_image: other, ...written }) {
+    function draw({ asked, image, without, before, autoencoder_image: other, ...written }) {
       const { digit, sample, capsule } = asked;
       const target = transform.target(images[digit * samples + sample], asked, scene);
       const dots = placesOf(written);
@@ -308,24 +326,34 @@ const gencapsExplorer = (() => {
       const [from, to] = scene.seen[digit];
       const seen = Object.keys(axes).every((axis) => from <= asked[axis] && asked[axis] <= to);
       drawImage(panels.target, target);
-      drawDots(panels.dots, dots, written.strengths, scene.size, capsule);
+      drawDots(panels.dots, dots, written.strengths, scene.size, capsule, before);
       drawImage(panels.image, image, without);
-      drawImage(panels.autoencoder, other);
       panels.target.say("Asked for; drag it", `The ${digit} that is asked for, ${transform.done} ${transform.where(asked)}.`);
       const centre = [0, 1].map((axis) => dots.reduce((sum, place) => sum + place[axis], 0) / dots.length);
       panels.dots.say(
-        "Where capsules write; pick one",
-        `Addresses of ${dots.length} capsules on the map; their mean is row ${centre[0].toFixed(1)}, ` +
+        march ? "Dots: where capsules write; lines: from shift 0; pick one" : "Where capsules write; pick one",
+        `${march ? "March" : "Addresses"} of ${dots.length} capsules on the map; their mean is row ${centre[0].toFixed(1)}, ` +
           `column ${centre[1].toFixed(1)}.` +
           (capsule < 0 ? "" : ` Capsule ${capsule + 1} is at row ${dots[capsule][0].toFixed(1)}, column ${dots[capsule][1].toFixed(1)}.`),
       );
       panels.image.say(`Capsules: error ${error}`, `What the capsules draw; mean squared error ${error}.`);
-      panels.autoencoder.say(`Autoencoder: error ${otherError}`, `What the autoencoder draws; mean squared error ${otherError}.`);
+      if (!march) {
+        drawImage(panels.autoencoder, other);
+        panels.autoencoder.say(`Autoencoder: error ${otherError}`, `What the autoencoder draws; mean squared error ${otherError}.`);
+      }
       for (const [, control] of places) control.mark(from, to);
       words.textContent =
         `In training every '${digit}' was ${transform.done} by ${transform.text(from)} to ${transform.text(to)} ` +
         `(the bar under the slider${places.length > 1 ? "s" : ""}): this ${transform.noun} is ${seen ? "among them" : "not"}.` +
+        (march ? ` The addresses went ${moved(before, dots)}.` : "") +
         (capsule < 0 ? "" : ` Without capsule ${capsule + 1}, the orange ink would be missing, and the blue be there.`);
+    }
+
+    // How far addresses went on average, in pixels: a cell has as many as the image has for each of the map's.
+    function moved(before, after) {
+      const mean = [0, 1].map((axis) => after.reduce((sum, place, n) => sum + place[axis] - before[n][axis], 0) / after.length);
+      const [down, right] = mean.map((cells) => signed(Number(((cells * side) / scene.size).toFixed(1))));
+      return `${down} down and ${right} right, on average`;
     }
 
     let busy = false;
@@ -430,6 +458,7 @@ const gencapsExplorer = (() => {
 
   const VIEWS = {
     shift: (root, scene, paint) => drawingView(root, scene, paint, SHIFT),
+    march: (root, scene, paint) => drawingView(root, scene, paint, SHIFT, true),
     rotation: (root, scene, paint) => drawingView(root, scene, paint, ROTATION),
     placement: placementView,
   };
