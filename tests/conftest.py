@@ -13,6 +13,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from gencaps_lib import __main__ as command_line
 from gencaps_lib import data, results
 from gencaps_lib.data import load_digits
 from gencaps_lib.tasks import Task, training_ranges
@@ -147,6 +148,22 @@ def pytest_terminal_summary(terminalreporter, config):
 def digits():
     """The embedded training digits."""
     return load_digits("train", "embedded")
+
+
+@pytest.fixture
+def refused(capsys):
+    """Gives a command that is refused; returns its exit status, its one line of complaint, and what it printed."""
+
+    def give(*arguments):
+        try:
+            status = command_line.main(list(arguments))
+        except SystemExit as stop:
+            status = stop.code
+        shown = capsys.readouterr()
+        (line,) = shown.err.strip().splitlines()
+        return status, line, shown.out
+
+    return give
 
 
 @pytest.fixture

@@ -106,22 +106,6 @@ def test_gradients_of_routing_treat_the_couplings_as_given(votes):
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
-def test_what_a_child_gives_to_its_parents_sums_to_one(votes):
-    couplings = route_by_agreement(votes)[1]
-    assert couplings.shape == (B, N, J)
-    assert torch.allclose(couplings.sum(2), torch.ones(B, N))  # over the parents
-    assert not torch.allclose(couplings.sum(1), couplings.sum(1).mean().expand(B, J), atol=1e-3)  # not the children
-
-
-def test_children_that_agree_are_routed_together():
-    votes = torch.zeros(1, 3, 2, 2)
-    votes[0, :, 0] = torch.tensor([[2.0, 0], [2, 0], [2, 0]])  # all agree about parent 0
-    votes[0, :, 1] = torch.tensor([[0.0, 2], [3**0.5, -1], [-(3**0.5), -1]])  # none about parent 1
-    parents, couplings = route_by_agreement(votes, 3)
-    assert (couplings[0, :, 0] > 0.9).all()
-    assert parents[0, 0].norm() > 0.9 > 0.1 > parents[0, 1].norm()
-
-
 @pytest.mark.equation("eq-margin-loss")
 def test_margin_loss_equals_equation_4(generator):
     lengths = torch.rand(B, J, generator=generator)
@@ -239,21 +223,6 @@ def test_the_seed_alone_determines_the_weights(name):
         assert key.endswith("bias") or not torch.equal(value, other[key]), key
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_few_steps_lower_the_loss(name, digits):
-    model = CLASSIFIERS[name](**SMALL)
-    batch = batch_of(digits, 64)
-    adam = torch.optim.Adam(model.parameters(), 3e-3)
-    losses = []
-    for _ in range(25):
-        minimised, recorded = model.loss(batch)
-        adam.zero_grad()
-        minimised.backward()
-        adam.step()
-        losses.append(recorded.item())
-    assert losses[-1] < losses[0] / 2
-
-
 class Lookup(nn.Module):
     """Names every image by its brightest pixel of the first row; a digit's image has it at the digit, upright."""
 
@@ -312,8 +281,3 @@ def test_accuracy_sees_what_is_turned_and_as_far_as_asked(digits, turn):
 def test_bad_input_gets_one_clear_error(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
-
-
-def test_nothing_to_judge(digits, turn):
-    with pytest.raises(ValueError, match="no digits"):
-        accuracy_curve(PlainClassifier(**SMALL), turn, digits.first(0))

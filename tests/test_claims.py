@@ -115,8 +115,3 @@ def test_a_claim_without_its_premise_is_not_visible():
 def test_what_cannot_be_compared_is_refused(runs, complaint):
     with pytest.raises(ValueError, match=complaint):
         CLAIM.values(runs)
-
-
-def test_claims_name_pairs_of_the_registry():
-    for claim in OWN_CLAIMS:
-        assert set(claim.models) <= set(EXPERIMENTS[claim.experiment].models), claim.text

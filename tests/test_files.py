@@ -48,17 +48,6 @@ def test_killed_at_any_moment_it_leaves_no_mixture(tmp_path, there, name, call):
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"it.json": b"new", "it.npz": b"new"}
 
 
-@pytest.mark.parametrize("name", ["fsync", "replace"])
-def test_a_failure_leaves_no_drafts(tmp_path, monkeypatch, name):
-    def full(*_arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, name, full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "it.json", b"new", {tmp_path / "it.npz": b"new"})
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.EPERM])
 def test_a_file_system_without_fsync_holds_files_all_the_same(tmp_path, monkeypatch, error):
     def refuse(*_arguments):

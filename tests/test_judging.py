@@ -133,7 +133,5 @@ def test_drift_of_a_full_turn_equals_a_loop_over_the_circle():
 
 
 def test_nothing_to_judge_is_an_error(digits):
-    with pytest.raises(ValueError, match="no digits"):
-        warp_curve(Turning(), TASK, digits.first(0))
     with pytest.raises(ValueError, match="no candidates"):
         made_transform(Turning(), TASK, digits.images[:1], [])

@@ -10,7 +10,6 @@ from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import ConvDecoder, DigitCapsules, count_parameters, layer_table
 from gencaps_lib.models import build as build_at
 from gencaps_lib.models.adversarial import Critic
-from gencaps_lib.models.parts import Autoencoder
 from gencaps_lib.models.registry import ARCHITECTURES
 from gencaps_lib.routing import route_by_address
 
@@ -243,7 +242,3 @@ def test_layer_table_names_every_parameter_once(task, digits):
 def test_images_of_whole_numbers_are_refused(task):
     with pytest.raises(TypeError, match="floating point"):
         build("autoencoder", task).encode(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
-
-
-def test_models_are_autoencoders(task):
-    assert all(isinstance(build(name, task), Autoencoder) for name in ARCHITECTURES)

@@ -6,7 +6,6 @@ import math
 import re
 import sys
 
-import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -91,13 +90,6 @@ def test_what_a_scene_does_not_have_is_refused(small, question):
     (name,) = question
     with pytest.raises(ValueError, match=f"^{name} must be a whole number from "):
         small.ask(**question)
-
-
-def test_whole_numbers_may_be_numpy_s(shipped):
-    asked = {"digit": 3, "sample": 1, "latent": 2, "capsule": 4, **place(shipped)}
-    theirs = shipped.ask(**{name: np.int64(value) for name, value in asked.items()})
-    for name, values in shipped.ask(**asked).items():
-        assert torch.equal(values, theirs[name])
 
 
 @pytest.mark.parametrize("name", list(scenes.SCENES))

@@ -65,14 +65,6 @@ def test_any_torch_optimiser_by_name(name, kind):
     assert optimiser.defaults["weight_decay"] == 0.5
 
 
-def test_one_cycle_warms_up_and_decays():
-    rates = ADAM.rates(100)
-    assert max(rates) == pytest.approx(3e-3, rel=1e-3)
-    assert 15 <= rates.index(max(rates)) <= 25
-    assert rates[0] < 3e-4
-    assert rates[-1] < 1e-5
-
-
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 100, 1203])
 def test_one_cycle_is_torch_schedule_number_by_number(steps):
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -454,22 +446,6 @@ def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
 def test_bad_input_gets_one_clear_error(call, complaint, task, digits):
     with pytest.raises(ValueError, match=complaint):
         call(build("autoencoder", task), task, digits)
-
-
-def test_a_rival_is_known_by_what_it_is_and_not_by_its_name(task, digits):
-    """Under ``torch.compile`` names get a prefix."""
-
-    class Wrapped(torch.nn.Module):
-        def __init__(self, model):
-            super().__init__()
-            self.inner = model
-            self.rival, self.encode, self.loss = model.rival, model.encode, model.loss
-
-    model = build("adversarial-autoencoder", task)
-    trainer = Trainer(Wrapped(model), task, digits, 1, optimiser=ADAM, batch=4)
-    trained = {id(weight) for group in trainer.optimiser.param_groups for weight in group["params"]}
-    assert not trained & set(map(id, model.rival.parameters()))
-    assert trained == set(map(id, model.parameters())) - set(map(id, model.rival.parameters()))
 
 
 def test_numpy_s_whole_numbers_are_whole_numbers(task, digits):

@@ -33,8 +33,7 @@ def run(
 
     Parameters
     ----------
-    experiment : an experiment at a profile
-    model : name of one of its models
+    experiment, model : an experiment at a profile, and the name of one of its models
     train, test : the digits; the experiment defines how many of the test digits are used
     seed : seed of the weights and the batches
     progress : show a bar while training
@@ -52,20 +51,17 @@ def run(
         The training was interrupted, and `partial` is false.
     """
     if train.source != test.source:
-        raise ValueError(
-            f"a run needs one data set; these are {train.source} and {test.source}: load both splits from one source"
-        )
+        raise ValueError(f"these are {train.source} and {test.source} digits: load both splits from one source")
+    task = experiment.task
     built = experiment.build(model, seed).to(train.images.device).to(memory_format=torch.channels_last)
     start = time.perf_counter()
     options = experiment.fit_options(train.images.device, model)
-    history = fit(
-        built, experiment.task, train.of(*experiment.task.digits), experiment.steps, seed, progress=progress, **options
-    )
+    history = fit(built, task, train.of(*task.digits), experiment.steps, seed, progress=progress, **options)
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:
         raise KeyboardInterrupt
     with precision_context("float32", train.images.device):
-        curves, images = experiment.kind(model).judge(built, experiment.task, experiment.judged(test))
+        curves, images = experiment.kind(model).judge(built, task, experiment.judged(test))
     result = Result(
         experiment=experiment.name,
         model=model,
@@ -73,8 +69,8 @@ def run(
         profile=experiment.profile,
         source=train.source,
         config=configuration(experiment, model),
-        unit=experiment.task.transform.unit,
-        grid=list(experiment.task.grid),
+        unit=task.transform.unit,
+        grid=list(task.grid),
         curves=curves,
         images=images,
         history=thinned(history, experiment.steps),

@@ -108,7 +108,8 @@ class Study:
             while waiting and len(self._under_way) < engine.capacity:
                 job = waiting.popleft()
                 left = deadline - time.monotonic()
-                if left <= self._expected(job):
+                # The expected time: the longest of a run of the same model, 0 if there is none.
+                if left <= max(state.seconds for other, state in self.states.items() if other[:2] == job[:2]):
                     report(f"{job}: not started, with {max(left, 0) / 60:.1f} minutes left")
                 elif (claim := self._claim(job)) is None:
                     state = self.states[job]
@@ -119,10 +120,6 @@ class Study:
             if self._under_way:
                 job, outcome = engine.finish()
                 report(f"{job}: {self._close(job, outcome)}")
-
-    def _expected(self, job: Job) -> float:
-        """The expected seconds of a run: the longest time of a run of the same model; 0 if there is none."""
-        return max(state.seconds for other, state in self.states.items() if other[:2] == job[:2])
 
     def _claim(self, job: Job) -> filelock.BaseFileLock | None:
         """Claim a job. Return None, and set the job's state, if another study is making it or has made it."""

@@ -96,15 +96,13 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     # Coordinates in double precision, as in Pillow: a rounding error of 1e-6 pixels would show in the image.
     given = None if isinstance(degrees, Tensor) else torch.float64
     angles = torch.as_tensor(degrees, dtype=given, device=images.device).double()
-    if angles.dim() == 0:
-        angles = angles.expand(count)
+    angles = angles.expand(count) if angles.dim() == 0 else angles
     if angles.shape != (count,):
         raise ValueError(f"degrees must have shape ({count},) or be one number; got {tuple(angles.shape)}")
     # Within one turn and rounded to 15 decimals, as in Pillow: at 270°, a cosine of 1e-16 would move pixels outside.
     radians = angles.remainder(360) * (math.pi / 180)
     cos, sin = (share.round(decimals=15)[:, None] for share in (radians.cos(), radians.sin()))  # (B,1)
-    y = torch.arange(height, dtype=torch.float64, device=images.device) + 0.5
-    x = torch.arange(width, dtype=torch.float64, device=images.device) + 0.5
+    y, x = (torch.arange(length, dtype=torch.float64, device=images.device) + 0.5 for length in (height, width))
     # For each pixel of the result, its place in the source; rows run downwards. The sums have Pillow's order, because
     # rounding decides whether a place on the border is inside.
     first_x = sin * (height / 2) - cos * (width / 2) + width / 2  # (B,1)
@@ -116,10 +114,8 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     # In this list, the other three pixels lie at fixed distances after the first.
     line = width + 2
     pixels = F.pad(images, (1, 1, 1, 1), mode="replicate").flatten()
-    source_x, source_y = source_x.add_(0.5), source_y.add_(0.5)
-    left, top = source_x.floor(), source_y.floor()
-    right_share = (source_x - left).to(images.dtype)
-    low_share = (source_y - top).to(images.dtype)
+    left, top = source_x.add_(0.5).floor(), source_y.add_(0.5).floor()
+    right_share, low_share = (source_x - left).to(images.dtype), (source_y - top).to(images.dtype)
     image = torch.arange(count, device=images.device)[:, None, None] * ((height + 2) * line)
     first = left.add_(top, alpha=line).long().add_(image)
     # Places outside are overwritten below, but their index must be valid.
