@@ -5,6 +5,7 @@ import pytest
 from gencaps_lib import results
 from gencaps_lib.book import protocols
 from gencaps_lib.book.authors import AUTHORS
+from gencaps_lib.book.verdicts import CLAIMS, decide
 
 
 def test_verdicts_have_a_column_for_each_protocol():
@@ -47,3 +48,17 @@ def test_bands_are_by_the_distance_from_the_angle_seen():
     assert len(table.rows) == 2 * sum("autoencoder" in models for models in runs)
     near, far = (float(table.rows[0][column]) for column in (4, 6))
     assert near > far
+
+
+def test_effects_have_a_row_for_each_claim_and_a_mark_for_each_protocol():
+    found = {profile: runs for profile, runs in results.fresh().items() if profile in ("quick", "full")}
+    picture = protocols.effects(found, lambda decisions: len(decisions) > 1)
+    axes = picture.figure.axes[0]
+    (claim,) = (text for text in axes.texts if text.get_text().startswith("Continuous capsules extrapolate"))
+    assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["quick", "full", "bound"]
+    values = {round(float(line.get_xdata()[0]), 2) for line in axes.lines if line.get_marker() in ("o", "s")}
+    decided = decide(next(each for each in CLAIMS if each.text.startswith("Continuous capsules extrapolate")), found)
+    assert {round(each.effect.value, 2) for each in decided.values()} <= values
+    assert f"quick {decided['quick'].effect.value:.2f}, full {decided['full'].effect.value:.2f}" in picture.alt
+    with pytest.raises(ValueError, match="no claims to draw"):
+        protocols.effects(found, lambda decisions: False)

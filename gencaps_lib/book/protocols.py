@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from textwrap import wrap
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencaps_lib.book.authors import AUTHORS
+from gencaps_lib.book.figures import WIDTH, Picture, own_style
 from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
 from gencaps_lib.evaluation import band_means
 from gencaps_lib.results import Runs
@@ -116,3 +122,51 @@ def bands(found: Found, experiment: str, *models: str) -> Table:
         rows,
         caption="Mean squared error by the distance from the one angle that was seen (MNIST; seeds from 10 on)",
     )
+
+
+@own_style()
+def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = bool) -> Picture:
+    """The effects of the article's claims with their intervals: a row for each claim, a mark for each protocol.
+
+    Parameters
+    ----------
+    found : the results that judge, see `results.fresh`
+    wanted : as in `verdicts`
+
+    Raises
+    ------
+    ValueError
+        No claim is wanted.
+    """
+    rows = [(claim, decisions) for claim in CLAIMS if (decisions := decide(claim, found)) and wanted(decisions)]
+    if not rows:
+        raise ValueError("there are no claims to draw")
+    figure = Figure(figsize=(WIDTH, 0.72 * len(rows) + 1.1), layout="constrained")
+    axes, told = figure.subplots(), []
+    marks = dict(zip(found, (("o", "#56B4E9"), ("s", "#0072B2"), ("D", "#000000")), strict=False))
+    for place, (claim, decisions) in enumerate(rows):
+        bound = claim.most if claim.least is None else claim.least
+        text = "\n".join(wrap(claim.text, 58))
+        axes.text(
+            0, place - 0.24, text, transform=axes.get_yaxis_transform(), fontsize=10, va="bottom", in_layout=False
+        )
+        axes.plot([bound, bound], [place - 0.25, place + 0.25], color="#D55E00", lw=2)
+        side = "<" if claim.least is None else ">"  # where the claim holds
+        axes.plot([bound], [place], side, color="#D55E00", markersize=7)
+        for step, (profile, decision) in enumerate(decisions.items()):
+            (mark, colour), y = marks[profile], place + 0.16 * (step - 1)
+            value, low, high = decision.effect
+            axes.plot([low, high], [y, y], color=colour, lw=1.5)
+            axes.plot([value], [y], mark, color=colour, markersize=5)
+        values = ", ".join(f"{profile} {decision.effect.value:.2f}" for profile, decision in decisions.items())
+        told.append(f"{claim.text} ({claim.rule}): {values}")
+    handles = [Line2D([], [], color=colour, marker=mark, label=name) for name, (mark, colour) in marks.items()]
+    bounds = Line2D([], [], color="#D55E00", lw=2, marker=">", label="bound")
+    figure.legend(handles=[*handles, bounds], loc="outside lower center", ncols=4, fontsize=10)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(ylim=(len(rows) - 0.5, -0.75), yticks=[], xlabel="effect (a ratio) with its 95 % interval")
+    axes.spines["left"].set_visible(False)
+    return Picture(figure, "Effects of the claims at each protocol. " + "; ".join(told) + ".")
