@@ -32,8 +32,8 @@ class GenerativeCapsules(nn.Module):
     ----------
     parents, children : numbers of capsules, K and N
     parent_pose, child_pose : lengths of their poses, P and P′
-    strengths : the :math:`g_{kn}`. ``None``: all are one; ``"learned"``: the sigmoid of a trained matrix; a tensor
-        (K, N) of values ≥ 0: fixed, with 0 where child n is not a part of parent k
+    strengths : the :math:`g_{kn}`. ``None``: all are one; ``"learned"``: the sigmoid of a trained matrix; or
+        a tensor (K, N) of values ≥ 0: fixed, with 0 where child n is not a part of parent k
 
     Attributes
     ----------

@@ -125,9 +125,11 @@ def load_digits(
     Parameters
     ----------
     split : ``"train"`` or ``"test"``
-    source : ``"mnist"``, ``"embedded"``, or ``"auto"``: MNIST if it is on this machine or can be downloaded, otherwise
-        the embedded digits, with one warning
-    root : folder with MNIST's files, unpacked or as ``.gz``, directly in it or in ``MNIST/raw``; by default
+    source
+        ``"mnist"``, ``"embedded"``, or ``"auto"``: MNIST if it is on this machine or can be downloaded, otherwise the
+        embedded digits, with one warning
+    root
+        folder with MNIST's files, unpacked or as ``.gz``, directly in it or in ``MNIST/raw``; by default
         ``$GENCAPS_DATA``. If neither is given, MNIST is downloaded to the user's cache folder and read from there.
     device : device of the tensors
 

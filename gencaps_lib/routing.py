@@ -40,8 +40,8 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
 
     Returns
     -------
-    (B, C, S, S). Differentiable in addresses and activations. The kernel has a kink where an address is exactly on a
-    cell; the gradient there is that of PyTorch's ``abs`` and ``relu``.
+    (B, C, S, S), differentiable in addresses and activations
+        The kernel has a kink where an address is exactly on a cell; PyTorch's ``abs`` and ``relu`` give its gradient.
 
     Raises
     ------

@@ -1,17 +1,22 @@
-"""Find the public names of the library that a chapter uses, for links between chapters and the API reference."""
+"""A Sphinx extension: names of the library, in chapters' prose and in docstrings, link to the API reference.
+
+Docstrings are read by numpydoc, and links between chapters' code and the reference are sphinx-codeautolink's.
+"""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import pkgutil
-from collections.abc import Mapping
+import re
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import stamps
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx_codeautolink.extension.backref import SummaryNode
 
 import gencaps_lib
 
@@ -50,17 +55,46 @@ def public() -> dict[str, str]:
     return found | {name: fulls.pop() for name, fulls in bare.items() if len(fulls) == 1}
 
 
-def used(notebook: Mapping[str, Any]) -> list[str]:
-    """The full names that a chapter's code uses from the library, in the order of first use."""
-    aliases: dict[str, str] = {}
-    found: dict[str, None] = {}
-    for node in (node for tree in stamps.trees(notebook) for node in ast.walk(tree)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gencaps_lib":
-            inner = node.module.removeprefix("gencaps_lib").lstrip(".")
-            names = {name.asname or name.name: f"{inner}.{name.name}".lstrip(".") for name in node.names}
-            aliases |= {alias: name for alias, name in names.items() if name in modules()}
-            found |= dict.fromkeys(public()[name] for name in names.values() if name in public())
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
-            name = f"{aliases[node.value.id]}.{node.attr}"
-            found |= dict.fromkeys([public()[name]] if name in public() else [])
-    return list(found)
+def link_prose(app: Sphinx, doctree: nodes.document) -> None:
+    """Turn the first mention of each of the library's names in a chapter's prose into a link."""
+    if not app.env.docname.startswith("chapters/"):
+        return
+    linked = set()
+    for literal in list(doctree.findall(nodes.literal)):
+        name = literal.astext()
+        full = public().get(name)
+        if full and full not in linked and not isinstance(literal.parent, (nodes.reference, addnodes.pending_xref)):
+            linked.add(full)
+            shown = nodes.literal(name, name)
+            literal.replace_self(
+                addnodes.pending_xref("", shown, refdomain="py", reftype="obj", reftarget=full, refwarn=True)
+            )
+
+
+def find_elsewhere(app: Sphinx, env: Any, node: addnodes.pending_xref, shown: nodes.Element) -> nodes.Element | None:
+    """Resolve a docstring's name of another module: `fit`, `training.fit`. Sphinx looks in the same module only."""
+    full = public().get(node["reftarget"])
+    if not full or node.get("refdomain") != "py":
+        return None
+    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, shown)
+
+
+def keep_out_headings(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Make rubrics of a module's sections. numpydoc leaves them, and Sphinx would make headings of them."""
+    if what == "module":
+        lines[:] = re.sub(r"(?m)^(\w+)\n-+$", r".. rubric:: \1\n", "\n".join(lines)).split("\n")
+
+
+def shorten_summaries(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Say what a fold of links to chapters holds. sphinx-codeautolink puts a link on it: a button in a button."""
+    for summary in doctree.findall(SummaryNode):
+        summary[:] = [nodes.Text("Used in chapters")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", keep_out_headings)
+    app.connect("doctree-read", link_prose)
+    app.connect("doctree-resolved", shorten_summaries, priority=900)  # after sphinx-codeautolink
+    app.connect("missing-reference", find_elsewhere)
+    return {"parallel_read_safe": True}

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-import library_use
 import smoke_times
 import stamps
 from docutils import nodes
@@ -40,26 +39,8 @@ def made_from(stamp: dict[str, Any] | None) -> str:
     )
 
 
-def reference(full: str, text: str) -> addnodes.pending_xref:
-    """A link to the API reference; Sphinx resolves it or warns."""
-    shown = nodes.literal(text, text)
-    return addnodes.pending_xref(
-        "", shown, refdomain="py", reftype="obj", reftarget=full, refexplicit=True, refwarn=True
-    )
-
-
-def link_prose(doctree: nodes.document) -> None:
-    """Turn the first mention of each of the library's names in prose into a link to the API reference."""
-    linked = set()
-    for literal in list(doctree.findall(nodes.literal)):
-        full = library_use.public().get(literal.astext())
-        if full and full not in linked and not isinstance(literal.parent, (nodes.reference, addnodes.pending_xref)):
-            linked.add(full)
-            literal.replace_self(reference(full, literal.astext()))
-
-
 def foot(notebook: dict[str, Any]) -> nodes.container:
-    """The foot of a chapter's page: its stamp, and links to the library's names that it uses."""
+    """The foot of a chapter's page: its stamp."""
     said = nodes.paragraph("", made_from(notebook["metadata"].get(stamps.NAME)) + " ")
     said += addnodes.pending_xref(
         "",
@@ -70,22 +51,14 @@ def foot(notebook: dict[str, Any]) -> nodes.container:
         refexplicit=True,
         refwarn=True,
     )
-    found = nodes.container("", said, classes=["gencaps-foot"])
-    names = library_use.used(notebook)
-    if names:
-        links = nodes.paragraph("", "From the library: ")
-        for place, full in enumerate(names):
-            links += [nodes.Text(", " if place else ""), reference(full, full.removeprefix("gencaps_lib."))]
-        found += links
-    return found
+    return nodes.container("", said, classes=["gencaps-foot"])
 
 
 def finish_page(app: Sphinx, doctree: nodes.document) -> None:
-    """Add links and a foot to a chapter."""
+    """Add a foot to a chapter."""
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix != ".ipynb":
         return
-    link_prose(doctree)
     sections = list(doctree.findall(nodes.section))
     (sections[-1] if sections else doctree).append(foot(json.loads(path.read_text(encoding="utf-8"))))
 

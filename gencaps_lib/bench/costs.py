@@ -43,8 +43,9 @@ class Cost:
     Attributes
     ----------
     flops : FLOP of matrix products and convolutions, forward and backward
-    bytes : weights are read three times (forward, backward, update) and written once; gradients, the optimiser's state,
-        and tensors that the forward pass saves for the backward pass are written once and read once
+    bytes
+        weights are read three times (forward, backward, update) and written once; gradients, the optimiser's state, and
+        tensors that the forward pass saves for the backward pass are written once and read once
     """
 
     flops: int

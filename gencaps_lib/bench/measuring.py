@@ -134,8 +134,9 @@ class Measurement:
     model, candidate : what was measured
     seconds : seconds of a step, the median over the repeats; `all_seconds` has the value of each repeat
     images_per_second : images per second at this median
-    peak_bytes : peak memory of tensors on the GPU; on a CPU, of the whole process, with Python and PyTorch, or None if
-        the measurement had no process of its own
+    peak_bytes
+        peak memory of tensors on the GPU; on a CPU, of the whole process, with Python and PyTorch, or None if the
+        measurement had no process of its own
     """
 
     model: str

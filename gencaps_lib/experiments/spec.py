@@ -51,7 +51,8 @@ class Kind:
 
     Attributes
     ----------
-    judge : model, task, digits → per digit, the error at each point of the task's grid; and the means of the held-out
+    judge
+        model, task, digits → per digit, the error at each point of the task's grid; and the means of the held-out
         digits' images, see `evaluation.image_means`, if there are any
     answer : model, untransformed images and codes → the model's output
     learned : model → what it learned that is kept with the result, see `Decoder.learned`

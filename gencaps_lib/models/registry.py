@@ -38,8 +38,9 @@ def layer_table(model: nn.Module, *inputs: Tensor) -> list[tuple[str, str, tuple
 
     Returns
     -------
-    for each layer, its name, its kind, the shape of its output without the batch axis (of its last output, if there are
-    several, as a capsule layer's poses), and its number of parameters
+    For each layer:
+        its name, its kind, the shape of its output without the batch axis (of its last output, if there are several, as
+        a capsule layer's poses), and its number of parameters
     """
     rows: list[tuple[str, str, tuple[int, ...], int]] = []
 
@@ -115,8 +116,9 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
     architecture : one of `ARCHITECTURES` or `CLASSIFIERS`
     transform : gives the image's side and the length of the transform's code
     seed : seed of the weights; the global generator is not changed
-    sizes : ``z``, the length of the latent code (10 by default); ``encoder`` and ``critic``, their sizes; all others
-        are sizes of the decoder or the classifier. Defaults are the article's.
+    sizes
+        ``z``, the length of the latent code (10 by default); ``encoder`` and ``critic``, their sizes; all others are
+        sizes of the decoder or the classifier. Defaults are the article's.
 
     Raises
     ------

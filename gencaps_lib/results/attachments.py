@@ -60,8 +60,7 @@ def gallery(model: nn.Module, task: Task, digits: Digits) -> Gallery:
 
     Returns
     -------
-    one row for each of the P points of ``task.some_points()``, one column for each of the first three images of the D
-    held-out digits
+    A row for each of the P points of ``task.some_points()``, a column for each of the D held-out digits' first 3 images
     """
     images = torch.cat([digits.of(digit).first(IMAGES).images for digit in task.held_out])
     points = torch.tensor(task.some_points(), dtype=torch.float32, device=images.device)

@@ -207,9 +207,10 @@ def faults(
     Parameters
     ----------
     path : path of the result
-    experiment : the experiment that it should be of, at a profile and on the present data; by default the registry's,
-        at the result's own profile and on any data. If it is not in the registry, it is not checked whether the result
-        is stale.
+    experiment
+        the experiment that it should be of, at a profile and on the present data; by default the registry's, at the
+        result's own profile and on any data. If it is not in the registry, it is not checked whether the result is
+        stale.
     data : folder of MNIST, as `root` of `data.load_digits`
 
     Raises

@@ -39,8 +39,9 @@ class Result:
     config : everything that determines the run, except its seed, as plain data
     grid : points of the test grid, in `unit`
     curves : per digit, the loss at each point; for a classifier, the error rate
-    images : per held-out digit, each test image's mean loss ``"inside"`` and ``"outside"`` the digit's training range;
-        empty for a classifier
+    images
+        per held-out digit, each test image's mean loss ``"inside"`` and ``"outside"`` the digit's training range; empty
+        for a classifier
     history : the training loss, averaged over each `stride` steps
     seconds : wall time of the training
     machine : device, versions and commit

@@ -170,8 +170,9 @@ def moved(before: Runs, after: Runs, digit: int) -> list[Moved]:
 
     Parameters
     ----------
-    before, after : runs of a model without and with the change, with the same seeds, steps, profile and data; `before`
-        with products in float32
+    before, after
+        runs of a model without and with the change, with the same seeds, steps, profile and data; `before` with
+        products in float32
     digit : a held-out digit
 
     Returns

@@ -253,8 +253,8 @@ def fit(
     batch : number of targets in a batch; their images are drawn with replacement
     progress : show a bar with the running loss (``TQDM_DISABLE=1`` hides every bar)
     capture : capture a step once and replay it, see `capture.capture_step`; only on CUDA, and by default done there
-    growth : share of the steps in which the transforms grow from small ones to each digit's whole range, see
-        `Task.sample`; 0 by default
+    growth : share of the steps in which the transforms grow from small ones to each digit's whole range
+        See `Task.sample`; 0 by default.
     precision : precision of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
     draws : number of transforms of each image in a batch; more transforms mean fewer images to encode
 
