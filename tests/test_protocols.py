@@ -54,7 +54,7 @@ def test_effects_have_a_row_for_each_claim_and_a_mark_for_each_protocol():
     found = {profile: runs for profile, runs in results.fresh().items() if profile in ("quick", "full")}
     picture = protocols.effects(found, lambda decisions: len(decisions) > 1)
     axes = picture.figure.axes[0]
-    (claim,) = (text for text in axes.texts if text.get_text().startswith("Continuous capsules extrapolate"))
+    assert any(text.get_text().startswith("Continuous capsules extrapolate") for text in axes.texts)
     assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["quick", "full", "bound"]
     values = {round(float(line.get_xdata()[0]), 2) for line in axes.lines if line.get_marker() in ("o", "s")}
     decided = decide(next(each for each in CLAIMS if each.text.startswith("Continuous capsules extrapolate")), found)

@@ -12,7 +12,6 @@ ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 BOOKS = {path.stem: json.loads(path.read_text()) for path in CHAPTERS}
 GLOSSARY_LINK = re.compile(r"\[[^]]*\]\(\.\./glossary\.md#([^)]*)\)")
-RESULTS = re.compile(r"^##+ (See it|Measure)")  # headings under which a chapter shows what came out
 EXERCISES = {"## Exercise": "check", "## Second exercise": "check_second"}
 
 
@@ -45,29 +44,105 @@ def wrong_with_sections(notebook):
     if not any("Measure" in heading for heading in found):
         yield "nothing is measured"
     whole = "\n".join(map(source, notebook["cells"]))
-    if "**Predict before you read on.**" not in whole:
-        yield "it asks for no prediction"
-    if "figures.claims_table(" not in whole and "protocols.verdicts(" not in whole:
+    if "claims_table(" not in whole and "protocols.verdicts(" not in whole:
         yield "it judges no claim"
     last = source(notebook["cells"][-1])
     if not last.startswith("## What to read next") or "{cite:" not in last:
         yield "it does not end with what to read next, with a work that it cites"
 
 
-def wrong_with_questions(notebook):
-    """A section of results asks before its first code cell."""
-    asked, section = True, ""
+QUESTION = re.compile(r"\*\*(Predict before you read on|Before you look)\.\*\*")
+FOLDED = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
+# What begins with one of these names shows, loads or judges, and is not about a chapter's idea.
+PLUMBING = {"figures", "diagrams", "explorers", "results", "protocols", "verdicts", "print", "load_digits", "display"}
+BUILT = ("01", "02", "03", "04", "05", "07", "12")  # chapters that build what the library has
+
+
+def is_folded(cell):
+    return bool(FOLDED & set(cell["metadata"].get("tags", [])))
+
+
+def code_lines(node, text):
+    """The lines of a statement that are neither blank nor a comment."""
+    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    return sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in lines)
+
+
+def is_plumbing(node):
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return True
+    if isinstance(node, ast.FunctionDef) and node.name.startswith("check"):
+        return True
+    value = getattr(node, "value", None)
+    if isinstance(value, ast.GeneratorExp):
+        value = value.elt
+    while isinstance(value, ast.Call | ast.Attribute | ast.Subscript):
+        value = value.func if isinstance(value, ast.Call) else value.value
+    return isinstance(value, ast.Name) and value.id in PLUMBING
+
+
+def visible_lines(notebook):
+    """How many visible lines of code there are, and how many of them are not about the idea."""
+    total = plumbing = 0
     for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            if not asked:
-                yield f"{section!r} shows before it asks"
-            asked = True
+        if cell["cell_type"] != "code" or is_folded(cell):
             continue
-        for line in source(cell).splitlines():
-            if RESULTS.match(line):
-                asked, section = False, line
-            elif "**Before you look.**" in line:
-                asked = True
+        text = source(cell)
+        for node in ast.parse(text).body:
+            count = code_lines(node, text)
+            total, plumbing = total + count, plumbing + count * is_plumbing(node)
+    return total, plumbing
+
+
+def wrong_with_code(name, notebook):
+    total, plumbing = visible_lines(notebook)
+    if 3 * plumbing > total:
+        yield f"{plumbing} of {total} visible lines of code are not about its idea"
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code" and is_folded(cell) and not source(cell).startswith("# @title "):
+            yield f"a folded cell has no title, which folds it in Colab: {source(cell)[:40]!r}"
+    shown = "\n".join(source(cell) for cell in notebook["cells"] if cell["cell_type"] == "code" and not is_folded(cell))
+    if name.startswith(BUILT) and "assert_close(" not in shown:
+        yield "what it builds is not asserted equal to the library's"
+
+
+def wrong_with_figures(name, notebook):
+    """Figures are numbered in order, and the text refers to each."""
+    code = "\n".join(source(cell) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    text = "\n".join(source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    numbers = re.findall(r'\.captioned\(\s*"([\d.]+)"', code)
+    if numbers != [f"{int(name[:2])}.{place}" for place in range(1, len(numbers) + 1)]:
+        yield f"figures are not numbered in order: {numbers}"
+    if not numbers:
+        yield "no figure has a number"
+    told = re.findall(r"Figures? (\d+\.\d+)", text) + re.findall(r"Figures? \d+\.\d+ (?:and|to) (\d+\.\d+)", text)
+    if not set(numbers) <= set(told):
+        yield f"the text does not refer to figure {sorted(set(numbers) - set(told))}"
+    own = {each for each in told if each.startswith(f"{int(name[:2])}.")}
+    if not own <= set(numbers):
+        yield f"the text refers to figure {sorted(own - set(numbers))}, which is not there"
+
+
+def wrong_with_questions(notebook):
+    """A question only where a reader can be wrong."""
+    count = sum(len(QUESTION.findall(source(cell))) for cell in notebook["cells"])
+    if not 1 <= count <= 3:
+        yield f"it asks {count} times before it shows"
+
+
+def wrong_with_end(notebook):
+    """What was learned, in about three sentences, and then the claims."""
+    found = headings(notebook)
+    if "## What you learned" not in found or "## Claims" not in found:
+        yield "it does not say what was learned, and then judge"
+    elif found.index("## Claims") != found.index("## What you learned") + 1:
+        yield "the claims do not follow on what was learned"
+    else:
+        text = "\n".join(source(cell) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+        learned = text.split("## What you learned")[1].split("## ")[0]
+        count = len(re.findall(r"[.!?](?=\s|$)", learned))
+        if not 3 <= count <= 5:
+            yield f"what was learned has {count} sentences"
 
 
 def left_open(code):
@@ -89,14 +164,15 @@ def defined(code):
 
 
 def wrong_with_exercise(notebook, heading, check):
+    """A folded check, the stub that is left to the reader, and a folded solution."""
     cells = notebook["cells"]
     place = next((i for i, cell in enumerate(cells) if f"{heading}\n" in source(cell)), None)
-    following = cells[place + 1 : place + 3] if place is not None else []
-    if [cell["cell_type"] for cell in following] != ["code", "code"]:
-        yield f"{heading!r} has no two code cells, to answer it and to show a solution"
+    following = cells[place + 1 : place + 4] if place is not None else []
+    if [cell["cell_type"] for cell in following] != ["code", "code", "code"]:
+        yield f"{heading!r} has no three code cells: a check, a stub and a solution"
         return
-    stub, solution = map(source, following)
-    checks = [node for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef) and node.name == check]
+    checker, stub, solution = map(source, following)
+    checks = [node for node in ast.parse(checker).body if isinstance(node, ast.FunctionDef) and node.name == check]
     if not checks or not any(isinstance(node, ast.Assert) for node in ast.walk(checks[0])):
         yield f"{heading!r} has no {check} that asserts something"
     answers = set(left_open(stub))
@@ -106,14 +182,16 @@ def wrong_with_exercise(notebook, heading, check):
         yield f"the solution of {heading!r} does not answer it"
     if not any(re.search(rf"^(\w+ = )?{check}\({answer}\)$", solution, re.MULTILINE) for answer in answers):
         yield f"the solution of {heading!r} does not run {check}"
-    folded = "hide-cell" in following[1]["metadata"].get("tags", [])
-    if not folded or not solution.startswith("# @title Solution"):
+    if not is_folded(following[0]) or is_folded(following[1]):
+        yield f"the check of {heading!r} is not folded, or the stub is"
+    if not is_folded(following[2]) or not solution.startswith("# @title Solution"):
         yield f"the solution of {heading!r} is not folded"
 
 
-def missing(notebook):
+def missing(name, notebook):
     """Everything that a chapter lacks."""
     found = [*wrong_with_header(notebook), *wrong_with_sections(notebook), *wrong_with_questions(notebook)]
+    found += [*wrong_with_code(name, notebook), *wrong_with_figures(name, notebook), *wrong_with_end(notebook)]
     for heading, check in EXERCISES.items():
         found += wrong_with_exercise(notebook, heading, check)
     return found
@@ -121,7 +199,7 @@ def missing(notebook):
 
 @pytest.mark.parametrize("name", BOOKS)
 def test_each_chapter_has_the_parts_of_a_chapter(name):
-    assert missing(BOOKS[name]) == []
+    assert missing(name, BOOKS[name]) == []
 
 
 def replaced(old, new):
@@ -142,6 +220,17 @@ def drop_stub(cells):
     cells[:] = [cell for cell in cells if "def check_second(" not in source(cell)]
 
 
+def no_questions(cells):
+    for cell in cells:
+        cell["source"] = [QUESTION.sub("By the way:", source(cell))]
+
+
+def unfold_figures(cells):
+    for cell in cells:
+        if "hide-input" in cell["metadata"].get("tags", []):
+            cell["metadata"] = {}
+
+
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
@@ -150,23 +239,32 @@ def drop_stub(cells):
         (replaced("../statistics.md", "../glossary.md"), "how long"),
         (replaced("## Second exercise\n", "## More\n"), "'## Second exercise' is there 0 times"),
         (replaced("## Measure it", "## The curves"), "nothing is measured"),
-        (replaced("**Predict before", "**Think before"), "no prediction"),
-        (replaced("figures.claims_table(", "print("), "no claim"),
+        (replaced("protocols.verdicts(", "print("), "no claim"),
         (replaced("{cite:", "{see:"), "what to read next"),
-        (replaced("**Before you look.**", "By the way:"), "shows before it asks"),
-        (drop_stub, "no two code cells"),
+        (no_questions, "asks 0 times"),
+        (drop_stub, "no three code cells"),
         (replaced("assert ", "bool(0), "), "asserts something"),
-        (replaced("class Named(Shift): ...", "class Named(Shift): pass"), "leaves nothing"),
-        (replaced("class Named(Shift):\n    @property", "class Other(Shift):\n    @property"), "does not answer"),
-        (replaced("\ncheck_second(Named)\n", "\n"), "does not run check_second"),
+        (replaced("class Moved(Decoder): ...", "class Moved(Decoder): pass"), "leaves nothing"),
+        (
+            replaced("class Moved(Decoder):\n    def forward", "class Other(Decoder):\n    def forward"),
+            "does not answer",
+        ),
+        (replaced("\ncheck_second(Moved)\n", "\n"), "does not run check_second"),
         (replaced("\ncheck(loss_at)\n", "\n"), "does not run check"),
         (unfold, "not folded"),
+        (unfold_figures, "are not about its idea"),
+        (replaced("assert_close(", "print("), "not asserted equal"),
+        (replaced("# @title Solution { ", "# Solution { "), "no title"),
+        (replaced('"1.2"', '"1.3"'), "not numbered in order"),
+        (replaced("Figure 1.2", "The figure"), "does not refer to figure ['1.2']"),
+        (replaced("## What you learned", "## The end"), "what was learned"),
     ],
 )
 def test_the_check_of_a_chapter_s_parts_can_fail(damage, complaint):
-    notebook = copy.deepcopy(BOOKS["01-what-an-autoencoder-memorises"])
+    name = "01-what-an-autoencoder-memorises"
+    notebook = copy.deepcopy(BOOKS[name])
     damage(notebook["cells"])
-    assert any(complaint in each for each in missing(notebook))
+    assert any(complaint in each for each in missing(name, notebook))
 
 
 def glossary_terms():
