@@ -304,7 +304,7 @@ def _march(scene: Scene, digit: int, sample: int, **place: int) -> figures.Pictu
     places: list[dict[str, int]] = [{}, place]
     answers = [scene.answer(scene.ask(digit, sample, **each)) for each in places]
     found = {name: torch.cat([answer[name] for answer in answers]) for name in Pair.outputs}
-    titles = ["no shift", ", ".join(f"{figures.signed(value)} {axis}" for axis, value in place.items())]
+    titles = ["no shift", f"{figures.signed(place['row'])} down, {figures.signed(place['column'])} right"]
     pixels = scene.task.transform.side / scene.capsules.size
     down, right = (pixels * (found["addresses"][1] - found["addresses"][0]).mean(0)).tolist()
     return figures.marches(

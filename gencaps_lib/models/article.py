@@ -98,7 +98,7 @@ class DigitCapsules(CapsuleDecoder):
     A softmax over the first `parents` latent values gives the activations of the primary capsules. All primary capsules
     have the same pose: the other latent values and the transform's code. A dense layer of generative capsules gives the
     parts' activations and poses. Each part has two small networks of its own, which turn its pose into an address and
-    into activations on the maps; these are multiplied by the part's activation.
+    into activations on the maps; these are multiplied by the part's activation. Equation :eq:`eq-digit-capsules`.
 
     Parameters
     ----------
