@@ -77,7 +77,8 @@ CUT_CAPTIONS = """() => [...document.querySelectorAll("caption")]
 
 # Displayed equations that are wider than their box, which then scrolls. Beside its number the formula is the box.
 CUT_FORMULAS = """() => [...document.querySelectorAll(".bd-article div.math")]
-    .filter(each => [each, ...each.querySelectorAll("mjx-container")].some(box => box.scrollWidth > box.clientWidth + 1))
+    .filter(each => [each, ...each.querySelectorAll("mjx-container")]
+        .some(box => box.scrollWidth > box.clientWidth + 1))
     .map(each => `${each.id}: cut at ${innerWidth}`)"""
 
 # Cells of code that are wider than their box. Those that are folded are not shown.
