@@ -620,7 +620,7 @@ def marches(
     rows : names of the two rows of images
     """
     figure = _figure(height=2 * WIDTH / len(images) + 0.85 * WIDTH)
-    upper, lower = figure.subfigures(nrows=2, height_ratios=(2 / len(images), 0.85))
+    upper, lower = np.ravel(figure.subfigures(nrows=2, height_ratios=(2 / len(images), 0.85)))
     grid = upper.subplots(nrows=2, ncols=len(images), squeeze=False)
     for axes, pictures, name in zip(grid, (targets, images), rows, strict=True):
         axes[0].set_ylabel(name)
@@ -846,7 +846,9 @@ def dots(
     if hull:
         axes.fill(*zip(*_hull(together), strict=True), facecolor="#EEEEEE", edgecolor="#888888", label="their hull")
     for (name, group), (mark, colour) in zip(points.items(), DOT_LOOKS, strict=False):
-        axes.scatter(*zip(*group, strict=True), s=28, marker=mark, color=colour, label=name, zorder=3)
+        axes.scatter(
+            [x for x, _ in group], [y for _, y in group], s=28, marker=mark, color=colour, label=name, zorder=3
+        )
         for (x, y), text in zip(group, (names or {}).get(name, ()), strict=False):
             axes.annotate(text, (x, y), (5, 4), textcoords="offset points", fontsize=10)
     axes.set(xlabel=x_label, ylabel=y_label)
@@ -883,8 +885,8 @@ def lines(
     for axes, (name, values), (colour, style) in zip(panels, series.items(), looks, strict=True):
         axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=3 if stacked else 4, label=name)
         axes.set_ylabel(name if stacked else y_label)
-    for axes in grid if seen else ():
-        axes.axvspan(*seen, color=RANGE_COLOUR, alpha=0.18, lw=0, label="seen in training")
+    for axes in grid if seen is not None else ():
+        axes.axvspan(seen[0], seen[1], color=RANGE_COLOUR, alpha=0.18, lw=0, label="seen in training")
     for axes in grid if log else ():
         axes.set_xscale("log")
         axes.set_xticks(x, [f"{value:g}" for value in x])

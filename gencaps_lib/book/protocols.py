@@ -145,7 +145,7 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
     axes, told = figure.subplots(), []
     marks = dict(zip(found, (("o", "#56B4E9"), ("s", "#0072B2"), ("D", "#000000")), strict=False))
     for place, (claim, decisions) in enumerate(rows):
-        bound = claim.most if claim.least is None else claim.least
+        (bound,) = (each for each in (claim.least, claim.most) if each is not None)
         text = "\n".join(wrap(claim.text, 58))
         axes.text(
             0, place - 0.24, text, transform=axes.get_yaxis_transform(), fontsize=10, va="bottom", in_layout=False
