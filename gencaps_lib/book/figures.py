@@ -620,7 +620,7 @@ def marches(
     rows : names of the two rows of images
     """
     figure = _figure(height=2 * WIDTH / len(images) + 0.85 * WIDTH)
-    upper, lower = np.ravel(figure.subfigures(nrows=2, height_ratios=(2 / len(images), 0.85)))
+    upper, lower = figure.subfigures(nrows=2, squeeze=False, height_ratios=(2 / len(images), 0.85))[:, 0]
     grid = upper.subplots(nrows=2, ncols=len(images), squeeze=False)
     for axes, pictures, name in zip(grid, (targets, images), rows, strict=True):
         axes[0].set_ylabel(name)
@@ -885,8 +885,9 @@ def lines(
     for axes, (name, values), (colour, style) in zip(panels, series.items(), looks, strict=True):
         axes.plot(x, values, color=colour, linestyle=style, marker="o", markersize=3 if stacked else 4, label=name)
         axes.set_ylabel(name if stacked else y_label)
-    for axes in grid if seen is not None else ():
-        axes.axvspan(seen[0], seen[1], color=RANGE_COLOUR, alpha=0.18, lw=0, label="seen in training")
+    if seen is not None:
+        for axes in grid:
+            axes.axvspan(seen[0], seen[1], color=RANGE_COLOUR, alpha=0.18, lw=0, label="seen in training")
     for axes in grid if log else ():
         axes.set_xscale("log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
