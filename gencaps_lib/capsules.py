@@ -26,7 +26,7 @@ class GenerativeCapsules(nn.Module):
     This is equation :eq:`eq-capsule-layer`. A child that no parent asks for (:math:`a'_n = 0`) has pose zero.
     There is no routing and no iteration: a whole determines its parts, so the layer is a matrix product. If every
     :math:`g_{kn} = 1` and the activations sum to one, it is exactly the reference's weighted sum of pose votes over
-    the primary capsules.
+    the wholes.
 
     Parameters
     ----------

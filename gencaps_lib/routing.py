@@ -25,10 +25,10 @@ def to_index_space(outputs: Tensor, size: int) -> Tensor:
 def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tensor:
     r"""Write each capsule's activations at its address, on square maps.
 
-    .. math:: M_c(i, j) = \sum_n a_{nc} \, [1 - |r_n - i|]_+ \, [1 - |q_n - j|]_+
+    .. math:: M_m(i, j) = \sum_n a_{nm} \, [1 - |r_n - i|]_+ \, [1 - |q_n - j|]_+
 
-    Equation :eq:`eq-routing`: capsule n has the address :math:`(r_n, q_n)` and the activation :math:`a_{nc}` for map
-    c. The kernel is bilinear: an address between cells writes to the four cells around it, and a capsule more than one
+    Equation :eq:`eq-routing`: capsule n has the address :math:`(r_n, q_n)` and the activation :math:`a_{nm}` for map
+    m. The kernel is bilinear: an address between cells writes to the four cells around it, and a capsule more than one
     cell outside the map writes nothing. Routing is the adjoint (transpose) of bilinear sampling at the addresses,
     equation :eq:`eq-adjoint`.
 

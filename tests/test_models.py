@@ -186,7 +186,7 @@ def test_capsules_write_what_they_say(name, task, digits):
         (lambda model, task: model.decode(torch.zeros(2, 10), torch.zeros(2, 3)), "code must have shape"),
         (lambda model, task: model.decode(torch.zeros(2, 10), torch.zeros(3, 2)), "same number of rows; got 2 and 3"),
         (lambda model, task: model.decode(torch.zeros(0, 10), torch.zeros(0, 2)), "B ≥ 1"),
-        (lambda model, task: DigitCapsules(10, 2, 28), "greater than the number of primary capsules"),
+        (lambda model, task: DigitCapsules(10, 2, 28), "greater than the number of wholes"),
         (lambda model, task: ConvDecoder(10, 2, 30), "multiple of 4"),
     ],
 )

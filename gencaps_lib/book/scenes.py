@@ -160,7 +160,7 @@ class Scene:
 
     @property
     def parents(self) -> int:
-        """How many of the capsules' first latent values decide which primary capsule is active."""
+        """How many of the capsules' first latent values decide which digit capsule is active."""
         return self.capsules.parents if isinstance(self.capsules, DigitCapsules) else 0
 
     @property

@@ -93,17 +93,17 @@ class ContinuousCapsules(CapsuleDecoder):
 
 
 class DigitCapsules(CapsuleDecoder):
-    """Digit capsules, whose parts write on the maps: latent → primary capsules → parts → addresses.
+    """Digit capsules, whose parts write on the maps: latent → wholes → parts → addresses.
 
-    A softmax over the first `parents` latent values gives the activations of the primary capsules. All primary capsules
-    have the same pose: the other latent values and the transform's code. A dense layer of generative capsules gives the
-    parts' activations and poses. Each part has two small networks of its own, which turn its pose into an address and
-    into activations on the maps; these are multiplied by the part's activation. Equation :eq:`eq-digit-capsules`.
+    A softmax over the first `parents` latent values gives the activations of the wholes. (The article calls them primary
+    capsules.) All wholes have one pose: the other latent values and the transform code. A dense layer of generative
+    capsules gives the parts' activations and poses. Each part has two small networks of its own. They turn its pose into
+    an address and into activations on the maps, which its own activation multiplies. Equation :eq:`eq-digit-capsules`.
 
     Parameters
     ----------
     z, code_length, side, channels, maps, nonlinearity : as in `ContinuousCapsules`
-    parents : number of primary capsules K, one for each digit; must be less than z
+    parents : number of wholes K, one for each digit; must be less than z
     capsules : number of parts N
     pose : length of a part's pose
     hidden : width of each part's networks
@@ -124,7 +124,7 @@ class DigitCapsules(CapsuleDecoder):
     ) -> None:
         super().__init__(side, Painter(channels, maps, nonlinearity))
         if z <= parents:
-            raise ValueError(f"z must be greater than the number of primary capsules, {parents}; got {z}")
+            raise ValueError(f"z must be greater than the number of wholes, {parents}; got {z}")
         self.parents = parents
         self.parts = GenerativeCapsules(parents, capsules, z - parents + code_length, pose)
         self.address = nn.Sequential(
@@ -137,14 +137,14 @@ class DigitCapsules(CapsuleDecoder):
             nn.Sigmoid(),
         )
 
-    def primary(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """Activations (B, K) and poses (B, K, P) of the primary capsules; they share one pose."""
+    def wholes(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Activations (B, K) and poses (B, K, P) of the wholes; they share one pose."""
         categories, shared = latent.split([self.parents, latent.shape[1] - self.parents], 1)
         pose = torch.cat([shared, code], 1)  # (B,P)
-        activations = categories.softmax(1)  # over the primary capsules
+        activations = categories.softmax(1)  # over the wholes
         return activations, pose[:, None].expand(-1, self.parents, -1)
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        presence, poses = self.parts(*self.primary(latent, code))  # (B,N), (B,N,pose)
-        activations = presence[..., None] * self.activation(poses)  # (B,N,C)
+        of_parts, poses = self.parts(*self.wholes(latent, code))  # (B,N), (B,N,pose)
+        activations = of_parts[..., None] * self.activation(poses)  # (B,N,C)
         return to_index_space(self.address(poses), self.size), activations
