@@ -109,7 +109,7 @@ def test_the_check_of_stored_outputs_can_fail(damage, complaint):
 def test_no_chapter_may_go_on_after_an_error(chapter):
     assert CONFIG["execute"].get("allow_errors", False) is False
     tags = {tag for cell in chapter["cells"] for tag in cell["metadata"].get("tags", [])}
-    assert tags <= {"hide-cell", "remove-cell"}
+    assert tags <= {"hide-cell", "hide-input", "remove-cell"}
 
 
 def test_badges_and_setup_cells_agree_with_the_repository_s_address():

@@ -95,10 +95,11 @@ class ContinuousCapsules(CapsuleDecoder):
 class DigitCapsules(CapsuleDecoder):
     """Digit capsules, whose parts write on the maps: latent → wholes → parts → addresses.
 
-    A softmax over the first `parents` latent values gives the activations of the wholes. (The article calls them primary
-    capsules.) All wholes have one pose: the other latent values and the transform code. A dense layer of generative
-    capsules gives the parts' activations and poses. Each part has two small networks of its own. They turn its pose into
-    an address and into activations on the maps, which its own activation multiplies. Equation :eq:`eq-digit-capsules`.
+    A softmax over the first `parents` latent values gives the activations of the wholes. (The article calls them
+    primary capsules.) All wholes have one pose: the other latent values and the transform code. A dense layer of
+    generative capsules gives the parts' activations and poses. Each part has two small networks of its own. They turn
+    its pose into an address and into activations on the maps, which its own activation multiplies. Equation
+    :eq:`eq-digit-capsules`.
 
     Parameters
     ----------
