@@ -135,6 +135,7 @@ class ArticleClaim:
     least, most : the bound; None where there is none
     verdicts : what the book says at each protocol; the published results must say the same
     premise, met : what the claim takes for granted, in words and as a function of the `Means`, if anything
+    ours : the article does not claim it: a control, or our reading of a passage
     """
 
     text: str
@@ -147,6 +148,7 @@ class ArticleClaim:
     verdicts: Mapping[str, str] = field(default_factory=_holds_at_quick)
     premise: str = ""
     met: Callable[[Means], bool] | None = None
+    ours: bool = False
 
     @property
     def rule(self) -> str:
@@ -201,7 +203,8 @@ class Decision(NamedTuple):
         value, low, high = self.effect
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
         told = "".join(f"; {words}" for words in (self.left_out, self.instead) if words)
-        return f"{self.verdict}: {value:.2f} [{low:.2f}, {high:.2f}], {seeds}{told}"
+        interval = f" [{low:.2f}, {high:.2f}]" if high > low else ""  # none where nothing could be drawn anew
+        return f"{self.verdict}: {value:.2f}{interval}, {seeds}{told}"
 
 
 def decide(claim: ArticleClaim, found: Mapping[str, Mapping[str, Mapping[str, Runs]]]) -> dict[str, Decision]:
@@ -297,6 +300,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         _MATCHED,
         least=2,
         verdicts=_BOTH,
+        ours=True,
     ),
     _ratio("Shift transfers with continuous capsules", "shift-transfer", _CONTINUOUS, most=1.2, verdicts=_BOTH),
     ArticleClaim(
@@ -409,6 +413,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
             "rotation-raw-angle",
             model,
             least=2,
+            ours=True,
         )
         for who, model in (
             ("an autoencoder does", _AUTO),
