@@ -39,7 +39,11 @@ def execute(path: Path, commit: str) -> dict:
     date = datetime.now(UTC).isoformat(timespec="seconds")
     start = time.perf_counter()
     NotebookClient(
-        notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        notebook,
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        coalesce_streams=True,  # lines that a cell prints one by one are one output
     ).execute()
     seconds = time.perf_counter() - start
     versions = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
