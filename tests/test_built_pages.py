@@ -66,7 +66,7 @@ def visit(book, browser):
 
 FORMULAS = """() => ({
     written: document.querySelectorAll(".math").length,
-    drawn: document.querySelectorAll(".math mjx-container svg").length,
+    drawn: document.querySelectorAll(".math mjx-container > svg").length,
     broken: [...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map(each => each.textContent),
 })"""
 
@@ -163,7 +163,8 @@ def test_captions_of_tables_are_read_on_a_phone_without_scrolling(visit, name):
     assert visit(name).cut_captions == []
 
 
-@pytest.mark.parametrize("name", PAGES)
+# In the API reference equations are indented with their docstrings; there they may scroll.
+@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith("api")])
 def test_equations_fit_their_column_on_a_phone_and_on_a_laptop(visit, name):
     assert visit(name).cut_formulas == []
 
@@ -187,8 +188,8 @@ def test_what_is_wrong_with_a_page_is_found(visit, book, tmp_path):
         '<script>throw new Error("a script that fails")</script><img src="missing.png" alt="missing">'
         '<img src="https://example.com/picture.png" alt="elsewhere"><p style="width: 900px">wide</p>'
         '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span>'
-        '<div class="math" id="eq" style="width: 50px; overflow-x: auto"><p style="width: 90px">x</p></div>'
-        '<div class="cell_input"><pre style="width: 50px; overflow-x: auto">a = 1  # and more</pre></div></main>'
+        '<div class="math" id="eq" tabindex="0" style="width: 50px; overflow: auto"><p style="width: 90px">x</p></div>'
+        '<div class="cell_input"><pre tabindex="0" style="width: 50px; overflow: auto">a = 1  # more</pre></div></main>'
     )
     seen = visit(page)
     assert "https://example.com/picture.png" in seen.asked

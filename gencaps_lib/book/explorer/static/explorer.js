@@ -257,7 +257,7 @@ const gencapsExplorer = (() => {
     let shown;
 
     const count = (many, text) => Array.from({ length: many }, (_, index) => [index, text(index)]);
-    const kindOf = (index) => (index < scene.parents ? " (which digit capsule)" : " (pose)");
+    const kindOf = (index) => (index < scene.parents ? " (which whole)" : " (pose)");
     const latentName = (index) => `${index + 1}${scene.parents ? kindOf(index) : ""}`;
     const set = (name) => (value) => ask({ [name]: value });
     const places = Object.entries(axes).map(([axis, reach]) => [
