@@ -290,3 +290,5 @@ def test_dots_have_a_look_by_group_names_and_a_hull():
     assert [text.get_text() for text in axes.texts] == ["a", "b"]
     assert {tuple(point) for point in axes.patches[0].get_xy().tolist()} == {tuple(point) for point in square.tolist()}
     assert [len(each.get_offsets()) for each in axes.collections] == [4, 2]
+    with pytest.raises(ValueError, match="looks for 4 groups; got 5"):
+        figures.dots(dict.fromkeys("abcde", square), "x", "y", "five groups")

@@ -113,7 +113,7 @@ def test_weights_are_glorot_uniform_and_biases_zero():
 @torch.no_grad()
 @pytest.mark.equation("eq-digit-capsules")
 def test_digit_capsules_equal_naive_loops(task):
-    """Each part: weighted vote of the primary capsules → its own two networks → a stamp on the map."""
+    """Each part: weighted vote of the wholes → its own two networks → a stamp on the map."""
     model = build("digit-capsules", task)
     decoder, side = model.decoder, model.decoder.size
     for parameter in decoder.parameters():

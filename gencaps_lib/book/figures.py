@@ -19,6 +19,7 @@ import matplotlib.style
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -78,7 +79,7 @@ BOUND_LOOKS = (("#444444", ":"), ("#888888", (0, (6, 2))))
 LINE_LOOKS = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"), ("#E69F00", "-"))
 OTHER_COLOURS = ("#CC79A7", "#0072B2", "#D55E00", "#009E73", "#E69F00", "#000000", "#56B4E9")
 RANGE_COLOUR = "#56B4E9"
-CHANGE_COLOURS = ("#D55E00", "#0072B2")  # ink that is added, ink that is taken away: as in the explorers
+CHANGE_COLOURS = ("#D55E00", "#0072B2")  # ink that is gone without a part, and ink that comes: as in the explorers
 
 
 def look(name: str) -> tuple[str, str]:
@@ -213,7 +214,7 @@ def _figure(height: float) -> Figure:
 
 
 def show_pixels(axes: Axes, image: Tensor, title: str = "") -> None:
-    """Draw one image (H, W) in [-1, 1] on axes, ink in black, with a thin frame."""
+    """Draw one image on axes, with a thin frame: (H, W) in [-1, 1], ink in black, or (H, W, 3) in colours."""
     axes.imshow(image.detach().cpu().numpy(), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -513,12 +514,13 @@ def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curv
     )
 
 
-def _log_scale(axes: Axes) -> None:
-    """A logarithmic y axis with plain numbers at 1, 2, 5, 10, …"""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+def log_scale(axes: Axes, which: str = "y") -> None:
+    """A logarithmic axis ``"x"`` or ``"y"`` with plain numbers at 1, 2, 5, 10, …"""
+    axes.set(**{f"{which}scale": "log"})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 @own_style()
@@ -543,7 +545,7 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
         steps = stride * (np.arange(len(smooth)) + width)
         axes.plot(steps, smooth, color=colour, linestyle=line, label=name)
         ends.append(f"{name} from {smooth[0]:.3f} to {smooth[-1]:.3f}")
-    _log_scale(axes)
+    log_scale(axes)
     axes.set_xlabel("step")
     axes.set_ylabel(f"training loss\n(mean of {window * stride} steps)")
     figure.legend(loc="outside lower center", ncols=2, fontsize=10, title=source, title_fontsize=10)
@@ -602,7 +604,6 @@ def marches(
     size: int,
     titles: Sequence[str],
     alt: str,
-    rows: tuple[str, str] = ("asked for", "drawn"),
 ) -> Picture:
     """A digit asked for and drawn in some places, and arrows from where each capsule wrote first to where it does last.
 
@@ -617,14 +618,16 @@ def marches(
     size : side of the map, in cells
     titles : T titles
     alt : the alt text
-    rows : names of the two rows of images
     """
     figure = _figure(height=2 * WIDTH / len(images) + 0.85 * WIDTH)
     upper, lower = figure.subfigures(nrows=2, squeeze=False, height_ratios=(2 / len(images), 0.85))[:, 0]
     grid = upper.subplots(nrows=2, ncols=len(images), squeeze=False)
-    for axes, pictures, name in zip(grid, (targets, images), rows, strict=True):
+    untitled = [""] * len(images)
+    for axes, name, pictures, above in zip(
+        grid, ("asked for", "drawn"), (targets, images), (titles, untitled), strict=True
+    ):
         axes[0].set_ylabel(name)
-        for place, image, title in zip(axes, pictures, titles if name == rows[0] else [""] * len(images), strict=True):
+        for place, image, title in zip(axes, pictures, above, strict=True):
             show_pixels(place, image, title)
     axes = lower.subplots()
     pixels = len(images[0]) / size  # per cell
@@ -665,16 +668,15 @@ def removals(
     rows, columns = without.shape[:2]
     figure = _figure(height=WIDTH * rows / (columns + 1) + 0.3 * rows)
     grid = figure.subplots(nrows=rows, ncols=columns + 1, squeeze=False)
-    orange, blue = (torch.tensor([int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)]) for code in CHANGE_COLOURS)
+    orange, blue = (torch.tensor(to_rgb(colour)) for colour in CHANGE_COLOURS)
     for axes, whole, less, row_title, names in zip(grid, wholes, without, row_titles, titles, strict=True):
         show_pixels(axes[0], whole)
         axes[0].set_ylabel(row_title)
         for place, image, name in zip(axes[1:], less, names, strict=True):
-            show_pixels(place, whole, name)
             paper = 1 - 0.25 * (whole[..., None].detach().cpu() + 1) / 2 * torch.ones(3)
             change = (whole - image).detach().cpu()[..., None]
             colour = torch.where(change > 0, orange, blue)
-            place.imshow(torch.lerp(paper, colour, change.abs().clamp(max=1)).numpy(), interpolation="nearest")
+            show_pixels(place, torch.lerp(paper, colour, change.abs().clamp(max=1)), name)
     return Picture(figure, alt)
 
 
@@ -796,22 +798,6 @@ def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, tit
     return Picture(figure, alt)
 
 
-def _hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The corners of the convex hull of points in a plane, around it; the first is there twice."""
-    ordered, halves = sorted(points), []
-    for side in (ordered, ordered[::-1]):
-        half: list[tuple[float, float]] = []
-        for x, y in side:
-            while len(half) > 1:
-                (x0, y0), (x1, y1) = half[-2:]
-                if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
-                    break
-                half.pop()
-            half.append((x, y))
-        halves += half[:-1]
-    return [*halves, halves[0]]
-
-
 DOT_LOOKS = (("o", "#0072B2"), ("s", "#D55E00"), ("^", "#009E73"), ("D", "#CC79A7"))
 
 
@@ -835,7 +821,14 @@ def dots(
     names : group → a short text beside each of its points
     hull : whether to draw the convex hull of all points
     diagonal : whether to draw the line on which x and y are equal
+
+    Raises
+    ------
+    ValueError
+        More than four groups.
     """
+    if len(groups) > len(DOT_LOOKS):
+        raise ValueError(f"there are looks for {len(DOT_LOOKS)} groups; got {len(groups)}: draw fewer")
     figure = _figure(height=4.4)
     axes = figure.subplots()
     points = {name: [(float(x), float(y)) for x, y in group.detach().cpu()] for name, group in groups.items()}
@@ -844,7 +837,10 @@ def dots(
         ends = [min(map(min, together)), max(map(max, together))]
         axes.plot(ends, ends, color="#888888", lw=1, label="as far as each other")
     if hull:
-        axes.fill(*zip(*_hull(together), strict=True), facecolor="#EEEEEE", edgecolor="#888888", label="their hull")
+        from scipy.spatial import ConvexHull  # takes longer to import than all else here
+
+        corners = np.array(together)[ConvexHull(together).vertices]
+        axes.fill(*corners.T, facecolor="#EEEEEE", edgecolor="#888888", label="their hull")
     for (name, group), (mark, colour) in zip(points.items(), DOT_LOOKS, strict=False):
         axes.scatter(
             [x for x, _ in group], [y for _, y in group], s=28, marker=mark, color=colour, label=name, zorder=3
@@ -892,7 +888,7 @@ def lines(
         axes.set_xscale("log")
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.xaxis.set_minor_formatter(NullFormatter())
-        _log_scale(axes)
+        log_scale(axes)
     grid[-1].set_xlabel(x_label)
     if not stacked:
         figure.legend(loc="outside lower center", ncols=2, fontsize=10)

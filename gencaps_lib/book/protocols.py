@@ -8,10 +8,9 @@ from textwrap import wrap
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gencaps_lib.book.authors import AUTHORS
-from gencaps_lib.book.figures import WIDTH, Picture, own_style
+from gencaps_lib.book.figures import WIDTH, Picture, log_scale, own_style
 from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
 from gencaps_lib.evaluation import band_means
 from gencaps_lib.results import Runs
@@ -163,10 +162,7 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
     handles = [Line2D([], [], color=colour, marker=mark, label=name) for name, (mark, colour) in marks.items()]
     bounds = Line2D([], [], color="#D55E00", lw=2, marker=">", label="bound")
     figure.legend(handles=[*handles, bounds], loc="outside lower center", ncols=4, fontsize=10)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    log_scale(axes, "x")
     axes.set(ylim=(len(rows) - 0.5, -0.75), yticks=[], xlabel="effect (a ratio) with its 95 % interval")
     axes.spines["left"].set_visible(False)
     return Picture(figure, "Effects of the claims at each protocol. " + "; ".join(told) + ".")
