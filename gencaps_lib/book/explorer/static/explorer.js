@@ -247,18 +247,19 @@ const gencapsExplorer = (() => {
     },
   };
 
-  // A digit, what is done to it, and one latent; what capsules and an autoencoder draw of it. A march is about where the
-  // capsules write, and where they wrote before anything was done.
-  async function drawingView(root, scene, paint, transform, march = false) {
+  const count = (many, text) => Array.from({ length: many }, (_, index) => [index, text(index)]);
+  const fed = (data) => ({ dims: [1, data.length], data: Float32Array.from(data) }); // what a model is fed
+
+  // What the views of a digit share: its sliders, the image that is asked for, where capsules write, and what they draw.
+  // `own` is what a view adds: `controls` and `panels`; `dots`, the side and the words of where capsules write; `also`, what
+  // is computed beside what capsules draw; and `draw`, which shows that, and returns a sentence for the words below.
+  async function digitView(root, scene, paint, transform, own) {
     const images = scene.images.map(bytesOf);
     const samples = images.length / 10;
     const { side, axes } = scene;
     const state = { ...scene.start, latent: scene.parents, deviation: 0, capsule: -1 };
     let shown;
 
-    const count = (many, text) => Array.from({ length: many }, (_, index) => [index, text(index)]);
-    const kindOf = (index) => (index < scene.parents ? " (which whole)" : " (pose)");
-    const latentName = (index) => `${index + 1}${scene.parents ? kindOf(index) : ""}`;
     const set = (name) => (value) => ask({ [name]: value });
     const places = Object.entries(axes).map(([axis, reach]) => [
       axis, slider(transform.labels[axis], [...reach, 1], state[axis], set(axis), transform.text),
@@ -267,21 +268,17 @@ const gencapsExplorer = (() => {
       digit: choice("Digit", count(10, String), state.digit, set("digit")),
       sample: choice("Written by", count(samples, (index) => `hand ${index + 1}`), state.sample, set("sample")),
       ...Object.fromEntries(places),
-      ...(march ? {} : {
-        latent: choice("Latent", count(scene.spread.capsules.length, latentName), state.latent, set("latent")),
-        deviation: slider("Change it by", [-3, 3, 0.1], 0, set("deviation"), (value) => `${signed(value)} SD`),
-      }),
+      ...own.controls(state, set),
       capsule: choice(
         "Capsule", [[-1, "all"], ...count(scene.capsules, (index) => index + 1)], state.capsule, set("capsule"),
       ),
     };
     const panels = {
       target: panel(side, "Asked for"),
-      dots: panel(march ? 420 : 264, "Where capsules write"),
+      dots: panel(own.dots.side, "Where capsules write"),
       image: panel(side, "Capsules draw"),
-      ...(march ? {} : { autoencoder: panel(side, "Autoencoder draws") }),
+      ...own.panels,
     };
-    if (march) root.classList.add("gencaps-march");
     const words = make("p", { class: "gencaps-words" });
     root.append(
       make("div", { class: "gencaps-controls" }, ...Object.values(controls).map((control) => control.element)),
@@ -291,69 +288,50 @@ const gencapsExplorer = (() => {
     );
 
     const latentOf = (part) => {
-      const latent = Float32Array.from(scene.latents[part][state.digit * samples + state.sample]);
-      latent[state.latent] += state.deviation * scene.spread[part][state.latent];
-      return { dims: [1, latent.length], data: latent };
+      const latent = fed(scene.latents[part][state.digit * samples + state.sample]);
+      latent.data[state.latent] += state.deviation * scene.spread[part][state.latent];
+      return latent;
     };
 
     async function answer() {
-      const mask = new Float32Array(scene.capsules).fill(1);
+      const mask = fed(Array(scene.capsules).fill(1));
       const feeds = {
         capsules_latent: latentOf("capsules"),
         autoencoder_latent: latentOf("autoencoder"),
-        code: { dims: [1, 2], data: Float32Array.from(transform.code(state, scene)) },
-        mask: { dims: [1, scene.capsules], data: mask },
+        code: fed(transform.code(state, scene)),
+        mask,
       };
-      const capsule = state.capsule;
       const asked = { ...state };
-      const whole = await paint(feeds);
-      if (march) {
-        const still = transform.code(Object.fromEntries(Object.keys(axes).map((axis) => [axis, 0])), scene);
-        whole.before = placesOf(await paint({ ...feeds, code: { dims: [1, 2], data: Float32Array.from(still) } }));
-      }
-      if (capsule >= 0) {
-        const rest = mask.with(capsule, 0);
-        whole.without = (await paint({ ...feeds, mask: { dims: feeds.mask.dims, data: rest } })).image;
-      }
+      const whole = { ...(await paint(feeds)), ...(await own.also(feeds)) };
+      if (asked.capsule >= 0) whole.without = (await paint({ ...feeds, mask: fed(mask.data.with(asked.capsule, 0)) })).image;
       return { ...whole, asked };
     }
 
-    function draw({ asked, image, without, before, autoencoder_image: other, ...written }) {
+    function draw({ asked, image, without, ...written }) {
       const { digit, sample, capsule } = asked;
       const target = transform.target(images[digit * samples + sample], asked, scene);
       const dots = placesOf(written);
-      const [error, otherError] = [image, other].map((each) => meanSquaredError(each, target).toFixed(3));
+      const error = meanSquaredError(image, target).toFixed(3);
       const [from, to] = scene.seen[digit];
       const seen = Object.keys(axes).every((axis) => from <= asked[axis] && asked[axis] <= to);
       drawImage(panels.target, target);
-      drawDots(panels.dots, dots, written.strengths, scene.size, capsule, before);
+      drawDots(panels.dots, dots, written.strengths, scene.size, capsule, written.before);
       drawImage(panels.image, image, without);
       panels.target.say("Asked for; drag it", `The ${digit} that is asked for, ${transform.done} ${transform.where(asked)}.`);
       const centre = [0, 1].map((axis) => dots.reduce((sum, place) => sum + place[axis], 0) / dots.length);
       panels.dots.say(
-        march ? "Dots: where capsules write; lines: from shift 0; pick one" : "Where capsules write; pick one",
-        `${march ? "March" : "Addresses"} of ${dots.length} capsules on the map; their mean is row ${centre[0].toFixed(1)}, ` +
+        own.dots.caption,
+        `${own.dots.noun} of ${dots.length} capsules on the map; their mean is row ${centre[0].toFixed(1)}, ` +
           `column ${centre[1].toFixed(1)}.` +
           (capsule < 0 ? "" : ` Capsule ${capsule + 1} is at row ${dots[capsule][0].toFixed(1)}, column ${dots[capsule][1].toFixed(1)}.`),
       );
       panels.image.say(`Capsules: error ${error}`, `What the capsules draw; mean squared error ${error}.`);
-      if (!march) {
-        drawImage(panels.autoencoder, other);
-        panels.autoencoder.say(`Autoencoder: error ${otherError}`, `What the autoencoder draws; mean squared error ${otherError}.`);
-      }
       for (const [, control] of places) control.mark(from, to);
       words.textContent =
         `In training every '${digit}' was ${transform.done} by ${transform.text(from)} to ${transform.text(to)} ` +
         `(the bar under the slider${places.length > 1 ? "s" : ""}): this ${transform.noun} is ${seen ? "among them" : "not"}.` +
-        (march ? ` The addresses went ${moved(before, dots)}.` : "") +
+        own.draw(written, target) +
         (capsule < 0 ? "" : ` Without capsule ${capsule + 1}, the orange ink would be missing, and the blue be there.`);
-    }
-
-    // How far addresses went on average, in pixels: a cell has as many as the image has for each of the map's.
-    function moved(before, after) {
-      const mean = [0, 1].map((axis) => after.reduce((sum, place, n) => sum + place[axis] - before[n][axis], 0) / after.length);
-      const [down, right] = mean.map((cells) => signed(Number(((cells * side) / scene.size).toFixed(1))));
-      return `${down} down and ${right} right, on average`;
     }
 
     let busy = false;
@@ -397,6 +375,47 @@ const gencapsExplorer = (() => {
 
     await ask({});
     return { ask, shown: () => shown };
+  }
+
+  // One latent of the digit, which can be changed, and an autoencoder's drawing beside the capsules'.
+  function drawingView(root, scene, paint, transform) {
+    const kindOf = (index) => (index < scene.parents ? " (which whole)" : " (pose)");
+    const latentName = (index) => `${index + 1}${scene.parents ? kindOf(index) : ""}`;
+    const autoencoder = panel(scene.side, "Autoencoder draws");
+    return digitView(root, scene, paint, transform, {
+      controls: (state, set) => ({
+        latent: choice("Latent", count(scene.spread.capsules.length, latentName), state.latent, set("latent")),
+        deviation: slider("Change it by", [-3, 3, 0.1], 0, set("deviation"), (value) => `${signed(value)} SD`),
+      }),
+      panels: { autoencoder },
+      dots: { side: 264, caption: "Where capsules write; pick one", noun: "Addresses" },
+      also: () => ({}),
+      draw({ autoencoder_image: image }, target) {
+        const error = meanSquaredError(image, target).toFixed(3);
+        drawImage(autoencoder, image);
+        autoencoder.say(`Autoencoder: error ${error}`, `What the autoencoder draws; mean squared error ${error}.`);
+        return "";
+      },
+    });
+  }
+
+  // Where capsules write, in large, and where they wrote before anything was done.
+  function marchView(root, scene, paint, transform) {
+    const still = Object.fromEntries(Object.keys(scene.axes).map((axis) => [axis, 0]));
+    root.classList.add("gencaps-march");
+    return digitView(root, scene, paint, transform, {
+      controls: () => ({}),
+      panels: {},
+      dots: { side: 420, caption: "Dots: where capsules write; lines: from shift 0; pick one", noun: "March" },
+      also: async (feeds) => ({ before: placesOf(await paint({ ...feeds, code: fed(transform.code(still, scene)) })) }),
+      draw({ before, ...written }) {
+        const after = placesOf(written);
+        const mean = [0, 1].map((axis) => after.reduce((sum, place, n) => sum + place[axis] - before[n][axis], 0) / after.length);
+        // In pixels: a cell has as many as the image has for each of the map's.
+        const [down, right] = mean.map((cells) => signed(Number(((cells * scene.side) / scene.size).toFixed(1))));
+        return ` The addresses went ${down} down and ${right} right, on average.`;
+      },
+    });
   }
 
   // Capsules that the reader places; the map that they write.
@@ -458,7 +477,7 @@ const gencapsExplorer = (() => {
 
   const VIEWS = {
     shift: (root, scene, paint) => drawingView(root, scene, paint, SHIFT),
-    march: (root, scene, paint) => drawingView(root, scene, paint, SHIFT, true),
+    march: (root, scene, paint) => marchView(root, scene, paint, SHIFT),
     rotation: (root, scene, paint) => drawingView(root, scene, paint, ROTATION),
     placement: placementView,
   };
