@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import html
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from typing import Self
 
 
-class Captioned:
+@dataclass(frozen=True, kw_only=True)
+class Captioned(ABC):
     """A picture that notebooks and the book show with its alt text, its number and its caption.
 
-    The caption is text and no part of the picture: it wraps on a phone, and a screen reader reads it. Subclasses are
-    dataclasses with these attributes.
+    The caption is text and no part of the picture: it wraps on a phone, and a screen reader reads it.
 
     Attributes
     ----------
@@ -21,16 +22,16 @@ class Captioned:
     """
 
     alt: str
-    number: str
-    caption: str
+    number: str = ""
+    caption: str = ""
 
+    @abstractmethod
     def element(self) -> str:
         """The picture alone, as an HTML element with its alt text."""
-        raise NotImplementedError
 
     def captioned(self, number: str, caption: str) -> Self:
         """The same picture with a number and a caption; the text refers to it as "Figure 6.2"."""
-        return replace(self, number=number, caption=caption)  # type: ignore[type-var]
+        return replace(self, number=number, caption=caption)
 
     def image(self) -> str:
         """The picture with its caption, as HTML."""

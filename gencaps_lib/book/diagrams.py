@@ -38,9 +38,6 @@ class Drawing(Captioned):
 
     body: str
     height: float
-    alt: str
-    number: str = ""
-    caption: str = ""
 
     def element(self) -> str:
         """The drawing as an SVG element with the alt text."""
@@ -170,7 +167,7 @@ def graph(rows: Sequence[Sequence[Box]], arrows: Sequence[Arrow], alt: str, gap:
             raise ValueError(f"no boxes for the arrow from {arrow.start!r} to {arrow.end!r}: there are {list(places)}")
         (start, _, bottom), (end, top, _) = places[arrow.start], places[arrow.end]
         body.append(_arrow(arrow, (start, bottom + 1), (end, top - 1)))
-    return Drawing("".join(body), y - gap + 1, alt)
+    return Drawing("".join(body), y - gap + 1, alt=alt)
 
 
 def schematic(
@@ -242,4 +239,4 @@ def address(row: float, column: float, size: int = 4) -> Drawing:
         f"A map of {size} by {size} cells and a capsule whose address is row {row:g}, column {column:g}. "
         f"Each cell near it gets a share: {'; '.join(told)}."
     )
-    return Drawing("".join(body), 22 + size * side, alt)
+    return Drawing("".join(body), 22 + size * side, alt=alt)

@@ -296,7 +296,7 @@ def picture(
         f"{centre_column:.1f} of the map; what the capsules draw, mean squared error {errors['image']:.3f}; what an "
         f"autoencoder of the same size draws, mean squared error {errors['autoencoder_image']:.3f}."
     )
-    return figures.Picture(figure, alt)
+    return figures.Picture(figure, alt=alt)
 
 
 def _march(scene: Scene, digit: int, sample: int, **place: int) -> figures.Picture:

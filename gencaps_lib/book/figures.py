@@ -104,9 +104,6 @@ class Picture(Captioned):
     """A figure with its alt text. Notebooks and the book show it as an image with this text."""
 
     figure: Figure
-    alt: str
-    number: str = ""
-    caption: str = ""
 
     def png(self) -> bytes:
         """The picture as a PNG file."""
@@ -234,7 +231,7 @@ def image_row(images: Tensor, titles: Sequence[str], alt: str, title: str = "") 
         show_pixels(axes, image, text)
     if title:
         figure.suptitle(title, fontsize=11)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 def _sheet(axes: Axes, rows: Sequence[Tensor]) -> tuple[int, int]:
@@ -275,7 +272,7 @@ def image_table(
     axes.set_ylabel(y_label, fontsize=10)
     axes.set_xlabel(x_label, fontsize=10)
     axes.set_title(title, fontsize=11)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 def _frame(axes: Axes, left: float, top: float, width: float, height: float, gap: int) -> None:
@@ -325,7 +322,7 @@ def side_by_side(
         f"{', '.join(signed(points[column]) for column in inside) or 'none'}, where it was seen in training. "
         f"Mean squared errors from left to right: {errors}."
     )
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @torch.no_grad()
@@ -379,7 +376,7 @@ def reconstructions(
         )
         + "."
     )
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -482,7 +479,7 @@ def loss_curves(
         )
         + "."
     )
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curve] | None = None) -> Picture:
@@ -549,7 +546,7 @@ def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 
     axes.set_xlabel("step")
     axes.set_ylabel(f"training loss\n(mean of {window * stride} steps)")
     figure.legend(loc="outside lower center", ncols=2, fontsize=10, title=source, title_fontsize=10)
-    return Picture(figure, f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
+    return Picture(figure, alt=f"Training loss against steps, on a logarithmic axis: {'; '.join(ends)}.")
 
 
 def show_addresses(
@@ -592,7 +589,7 @@ def constellations(
         show_pixels(below, image)
     if title:
         figure.suptitle(title, fontsize=11)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -646,7 +643,7 @@ def marches(
     reach = torch.cat([places[0], places[-1], torch.tensor([[0.0, 0.0], [len(images[0]) - 1.0] * 2])])
     low, high = reach.amin(0) - 2, reach.amax(0) + 2
     axes.set(xlim=(float(low[0]), float(high[0])), ylim=(float(high[1]), float(low[1])))
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -677,7 +674,7 @@ def removals(
             change = (whole - image).detach().cpu()[..., None]
             colour = torch.where(change > 0, orange, blue)
             show_pixels(place, torch.lerp(paper, colour, change.abs().clamp(max=1)), name)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -714,7 +711,7 @@ def addresses_and_maps(
         show_pixels(grid[2], image)
     for axes, title in zip(grid, titles, strict=False):
         axes.set_title(title, fontsize=10)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -751,7 +748,7 @@ def cell_maps(
         axes.set_title(title, fontsize=10)
     grid[0].set_ylabel(axis_labels[0])
     figure.colorbar(shown, ax=list(grid), orientation="horizontal", shrink=0.5, label=label)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -780,7 +777,7 @@ def heat_map(
     if title:
         axes.set_title(title, fontsize=11)
     figure.colorbar(shown, ax=axes, orientation="horizontal", shrink=0.5, label=label)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -795,7 +792,7 @@ def filmstrip(maps: Tensor, images: Tensor, titles: Sequence[str], alt: str, tit
         show_pixels(below, image)
     if title:
         figure.suptitle(title, fontsize=11)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 DOT_LOOKS = (("o", "#0072B2"), ("s", "#D55E00"), ("^", "#009E73"), ("D", "#CC79A7"))
@@ -849,7 +846,7 @@ def dots(
             axes.annotate(text, (x, y), (5, 4), textcoords="offset points", fontsize=10)
     axes.set(xlabel=x_label, ylabel=y_label)
     figure.legend(loc="outside lower center", ncols=2, fontsize=10)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)
 
 
 @own_style()
@@ -892,4 +889,4 @@ def lines(
     grid[-1].set_xlabel(x_label)
     if not stacked:
         figure.legend(loc="outside lower center", ncols=2, fontsize=10)
-    return Picture(figure, alt)
+    return Picture(figure, alt=alt)

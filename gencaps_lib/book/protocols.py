@@ -165,4 +165,4 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
     log_scale(axes, "x")
     axes.set(ylim=(len(rows) - 0.5, -0.75), yticks=[], xlabel="effect (a ratio) with its 95 % interval")
     axes.spines["left"].set_visible(False)
-    return Picture(figure, "Effects of the claims at each protocol. " + "; ".join(told) + ".")
+    return Picture(figure, alt="Effects of the claims at each protocol. " + "; ".join(told) + ".")
