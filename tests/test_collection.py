@@ -254,7 +254,7 @@ def test_an_own_experiment_is_kept_named_and_read(folder, own):
         "mine/continuous-capsules/seed0.json is of an experiment or a model that is not in the registry", line
     )
     runs = results.load(folder, own, MODEL)
-    assert runs.label == "embedded, smoke profile, 2 steps, seeds 0"
+    assert runs.label == "embedded, smoke profile, 2 steps, seed 0"
     assert results.load_decoder(folder, own, MODEL)(torch.zeros(1, 10), torch.zeros(1, 2)).shape[0] == 1
     assert results.faults(folder / "mine" / MODEL / "seed0.json", own) == []
     with pytest.raises(ResultError, match="give the experiment itself"):

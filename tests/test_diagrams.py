@@ -5,8 +5,10 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
-from gencaps_lib.book.diagrams import FONT, WIDTH, Arrow, Box, address, graph, schematic
+from gencaps_lib.book.diagrams import FONT, WIDTH, Arrow, Box, address, graph, of, schematic
+from gencaps_lib.experiments import EXPERIMENTS
 
 CAPSULES = [["dense 1024"], ["addresses\n128 × 2", "activations\n128 × 32"], ["route by address"]]
 
@@ -26,6 +28,36 @@ def test_a_schematic_shows_the_middle_and_the_shapes_and_says_so():
         assert text in shown
     assert "addresses 128 × 2, activations 128 × 32 and route by address" in drawing.alt
     assert html.escape(drawing.alt) in drawing.element()
+
+
+MIDDLES = {
+    "autoencoder": ["dense 512, ReLU", "dense 7,744, ReLU"],
+    "continuous-capsules": ["dense 512, ReLU", "addresses", "64 × 2", "activations", "64 × 32", "routing by address"],
+    "digit-capsules": [
+        *("10 wholes, pose 12", "40 parts, pose 10", "addresses", "40 × 2", "activations", "40 × 16"),
+        "routing by address",
+    ],
+    "learned-addresses": [
+        *("dense 512, ReLU", "addresses", "64 × 4", "activations", "64", "softmax over all 484 cells,"),
+        "by their learned addresses",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", MIDDLES)
+def test_a_model_s_schematic_has_the_shapes_of_the_model(name):
+    experiment = "shift-extrapolation" if name == "learned-addresses" else "shift-transfer"
+    built = EXPERIMENTS[experiment].at("quick").build(name)
+    shown = texts(of(built, "angle"))
+    maps = " × ".join(map(str, built.decoder.maps(torch.zeros(1, built.z), torch.zeros(1, 2)).shape[1:]))
+    assert shown[3] == "transform code (2)"
+    assert shown[4:] == [*MIDDLES[name], f"maps {maps}", "painter", "drawn 1 × 44 × 44"]
+    assert "which tells the angle" in of(built, "angle").alt
+
+
+def test_a_model_whose_middle_is_not_known_is_not_drawn_as_another():
+    with pytest.raises(ValueError, match="the middle of PretrainedAddresses is not known"):
+        of(EXPERIMENTS["shift-extrapolation"].at("smoke").build("learned-addresses-pretrained"))
 
 
 def test_boxes_of_a_row_lie_side_by_side_within_the_width():

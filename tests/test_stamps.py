@@ -18,7 +18,7 @@ from gencaps_lib.transforms import families
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "chapters").glob("*.ipynb"))
 UNCACHED = stamps.numerics.__wrapped__  # of what was patched, nothing may be remembered
-SETTING = "smoke profile; data: embedded, 1,437 digits; CPU, 1 threads; PyTorch 2.15.0"
+SETTING = "smoke profile; data: embedded, 1,437 digits; CPU, 1 thread; PyTorch 2.15.0"
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -59,7 +59,7 @@ def test_a_stamp_says_what_the_chapter_was_made_from(chapter):
     assert said == {
         "profile": "smoke",
         "source": "embedded",
-        "device": "CPU, 1 threads",
+        "device": "CPU, 1 thread",
         "commit": "abc",
         "seconds": 3.2,
         "published": None,

@@ -14,6 +14,7 @@ from itertools import pairwise
 import torch
 
 from gencaps_lib.book.captions import Captioned
+from gencaps_lib.models import Autoencoder, ContinuousCapsules, ConvDecoder, Decoder, DigitCapsules, LearnedAddresses
 from gencaps_lib.routing import route_by_address
 
 WIDTH = 340  # units; a phone's column has about as many pixels
@@ -214,6 +215,53 @@ def schematic(
         f"{end}. The drawn image has {image} by {image} pixels."
     )
     return graph(rows, arrows, alt, gap=17)
+
+
+@torch.no_grad()
+def of(model: Autoencoder, transform: str = "shift") -> Drawing:
+    """The `schematic` of one of the article's models, with the shapes that it has.
+
+    Parameters
+    ----------
+    model : an autoencoder or capsules, see `models.article`; or learned addresses
+    transform : what the transform code tells
+
+    Raises
+    ------
+    ValueError
+        The decoder is of another kind, whose middle is not known here.
+    """
+    decoder = model.decoder
+    given = next(model.parameters()).new_zeros(1, model.z + model.code_length).split([model.z, model.code_length], 1)
+    maps = len(decoder.maps(*given)[0]), decoder.size, decoder.size
+    side = decoder.stride * decoder.size
+    return schematic(_middle(decoder, *given), model.z, model.code_length, maps, side, transform)
+
+
+def _middle(decoder: Decoder, latent: torch.Tensor, code: torch.Tensor) -> list[list[str]]:
+    """The rows of a decoder's middle. What capsules write has its shapes from one call."""
+    if type(decoder) is ConvDecoder:
+        return [[_dense(layer)] for layer in decoder.dense if isinstance(layer, torch.nn.Linear)]
+    if type(decoder) is ContinuousCapsules:
+        return [[_dense(decoder.dense[0])], _written(*decoder.write(latent, code)), ["routing by address"]]
+    if type(decoder) is DigitCapsules:
+        wholes, parts, pose_of_parts, pose = decoder.parts.weight.shape
+        told = [[f"{wholes} wholes, pose {pose}"], [f"{parts} parts, pose {pose_of_parts}"]]
+        return [*told, _written(*decoder.write(latent, code)), ["routing by address"]]
+    if type(decoder) is LearnedAddresses:
+        softmax = f"softmax over all {len(decoder.cells)} cells,\nby their learned addresses"
+        return [[_dense(decoder.dense[0])], _written(*decoder.write(latent, code)), [softmax]]
+    raise ValueError(f"the middle of {type(decoder).__name__} is not known here: draw it with `schematic` or `graph`")
+
+
+def _dense(layer: torch.nn.Module) -> str:
+    return f"dense {layer.out_features:,}, ReLU"
+
+
+def _written(*written: torch.Tensor) -> list[str]:
+    """The boxes for addresses (1, N, …) and activations (1, N, …)."""
+    shapes = (" × ".join(map(str, each.shape[1:])) for each in written)
+    return [f"{name}\n{shape}" for name, shape in zip(("addresses", "activations"), shapes, strict=True)]
 
 
 def address(row: float, column: float, size: int = 4) -> Drawing:

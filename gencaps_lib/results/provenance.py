@@ -65,7 +65,10 @@ def _duration(seconds: float) -> str:
 
 def device_name(device: torch.device) -> str:
     """The GPU's name, or "CPU" with the number of threads in use."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def machine(device: torch.device) -> dict[str, str]:
