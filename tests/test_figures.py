@@ -277,6 +277,9 @@ def test_a_gallery_shows_what_was_kept_and_says_what_is_missing(tmp_path):
         results.PUBLISHED / "full", "rotation-one-shot", ["autoencoder", "continuous-capsules"], 10, 4, "title"
     )
     assert "autoencoder, continuous-capsules drew" in alt_of(picture)
+    assert "'4' was seen at +18\n" in picture.figure.axes[0].get_xlabel()
+    moved = figures.gallery(results.PUBLISHED / "large", "shift-transfer", ["continuous-capsules"], 10, 4, "title")
+    assert "'4' was seen at -5 to +4\n" in moved.figure.axes[0].get_xlabel()  # -4 to +4 is what counts as in range
     with pytest.raises(results.ResultError, match="cannot read"):
         figures.gallery(tmp_path, "rotation-one-shot", ["autoencoder"], 10, 4, "title")
 

@@ -408,14 +408,15 @@ def gallery(
     rows = [stored[0]["target"][:, column], *(each["drawn"][:, column] for each in stored)]
     images = torch.from_numpy(np.stack(rows)) / 127.5 - 1  # (1 + models,P,side,side)
     points = [signed(point) for point in task.some_points()]
-    low, high = task.inside
+    low, high = map(signed, task.seen[digit])  # not task.inside, the points that count as in range
+    seen = low if low == high else f"{low} to {high}"
     return image_table(
         images,
         ["asked for", *(name.replace("-", "\n") for name in models)],
         points,
         title,
         "",
-        f"{task.transform.axis_label}; in range: {low:+g} to {high:+g}\n{first.label}",
+        f"{task.transform.axis_label}; '{digit}' was seen at {seen}\n{first.label}",
         f"A handwritten {digit} at {', '.join(points)} {task.transform.unit}: what was asked for, and what "
         f"{', '.join(models)} drew.",
     )
