@@ -32,7 +32,7 @@ def at_once(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """A seed."""
+    """A seed: a whole number from 0."""
     return _whole(text, 0, MOST_SEED)
 
 

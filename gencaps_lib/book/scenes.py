@@ -105,8 +105,9 @@ class Pair(nn.Module):
 
         Returns
         -------
-        the capsules' image (B, 1, side, side), their addresses (B, N, 2) in index space, their activations averaged
-        over the maps (B, N), before the mask, and the autoencoder's image
+        four tensors
+            The capsules' image (B, 1, side, side), their addresses (B, N, 2) in index space, their activations averaged
+            over the maps (B, N), before the mask, and the autoencoder's image.
         """
         addresses, activations = self.capsules.write(capsules_latent, code)
         maps = route_by_address(addresses, activations * mask[..., None], self.capsules.size)

@@ -33,8 +33,8 @@ def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
 
     Returns
     -------
-    (B, 1, H + 2·margin, W + 2·margin). Exact: every pixel is a pixel of the image, or background. Pixels
-    that leave the canvas are cut off.
+    (B, 1, H + 2·margin, W + 2·margin)
+        Exact: every pixel is a pixel of the image, or background. Pixels that leave the canvas are cut off.
 
     Raises
     ------
