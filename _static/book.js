@@ -23,3 +23,19 @@ document.addEventListener("DOMContentLoaded", () => {
     fold.querySelector("summary").removeAttribute("aria-label");
   }
 });
+
+// On a phone, a table with sentences in its cells shows each row as a block, and in it each cell below its column's name
+// (see the style sheet). Laid out so, it is a table to a screen reader only if that is said.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const table of document.querySelectorAll(".gencaps-table > table")) {
+    const cells = [...table.querySelectorAll("tbody td")];
+    if (!cells.some((cell) => cell.textContent.length > 40)) continue;
+    const names = [...table.querySelectorAll("thead th")].map((name) => name.textContent);
+    for (const cell of cells) cell.dataset.column = names[cell.cellIndex];
+    table.classList.add("gencaps-stacked");
+    const roles = { table: "table", "thead, tbody": "rowgroup", tr: "row", th: "columnheader", td: "cell" };
+    for (const [selector, role] of Object.entries(roles)) {
+      for (const part of [table, ...table.querySelectorAll("*")]) if (part.matches(selector)) part.setAttribute("role", role);
+    }
+  }
+});

@@ -1,11 +1,15 @@
 """Tables of what each protocol says."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from gencaps_lib import results
 from gencaps_lib.book import protocols
 from gencaps_lib.book.authors import AUTHORS
 from gencaps_lib.book.verdicts import CLAIMS, decide
+from gencaps_lib.data import Digits
 
 
 def test_verdicts_have_a_column_for_each_protocol():
@@ -30,6 +34,27 @@ def test_the_authors_losses_stand_beside_ours():
     assert f"{runs.outside(9).value:.4f}" in ours
     (other,) = protocols.beside_authors(found, "digit-capsules").rows
     assert other[2] == "not in their records"
+
+
+def test_a_blank_image_stands_beside_the_losses_by_protocol():
+    found = results.fresh("shift-transfer")
+    ink = torch.zeros(3, 1, 28, 28)
+    ink[:2] = -1  # two 4s without any ink, and one that is grey all over
+    test = Digits(ink, torch.tensor([4, 4, 4]), "mnist")
+    table = protocols.beside_authors(found, "digit-capsules", test=test)
+    assert table.header[2] == "blank image, '4' out"
+    grey = [28**2 / side**2 / 3 for side in (44, 68)]  # the mean over three images of a canvas
+    ((_, _, blank, *_),) = table.rows
+    assert blank == f"{grey[0]:.4f} (quick); {grey[1]:.4f} (large, full)"
+    table = protocols.beside_authors(found, "digit-capsules", test=replace(test, source="embedded"))
+    assert table.rows[0][2] == "needs other digits than embedded"
+
+
+def test_a_verdict_without_an_interval_says_why():
+    claim = next(each for each in CLAIMS if each.text.startswith("Seen at one angle, an autoencoder"))
+    told = {profile: str(decision) for profile, decision in decide(claim, results.fresh("rotation-one-shot")).items()}
+    assert "[" in told["quick"]
+    assert "(no interval: no errors of single images are kept)" in told["full"]
 
 
 def test_the_adjusted_ratio_is_one_where_places_are_harder_for_all():

@@ -12,7 +12,9 @@ from matplotlib.lines import Line2D
 from gencaps_lib.book.authors import AUTHORS
 from gencaps_lib.book.figures import WIDTH, Picture, log_scale, own_style
 from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
-from gencaps_lib.evaluation import band_means
+from gencaps_lib.data import Digits
+from gencaps_lib.evaluation import band_means, blank_curve, mean_outside
+from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.results import Runs
 from gencaps_lib.tables import Table
 
@@ -49,13 +51,14 @@ def verdicts(
     )
 
 
-def beside_authors(found: Found, *models: str) -> Table:
+def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Table:
     """The losses of the held-out digits, the authors' and ours at each protocol.
 
     Parameters
     ----------
     found : the results, see `results.fresh`
     models : whose, by default all those that the authors measured
+    test : the test digits of the results; with them a column says what a blank image scores
     """
     pairs = dict.fromkeys(
         (experiment, model)
@@ -64,6 +67,8 @@ def beside_authors(found: Found, *models: str) -> Table:
         for model in runs
         if (model in models if models else (experiment, model) in AUTHORS)
     )
+    drawn: dict = {}  # experiments share curves of blank images
+    blank = {} if test is None else {experiment: _blank(experiment, found, test, drawn) for experiment, _ in pairs}
     rows = []
     for experiment, model in pairs:
         theirs = AUTHORS.get((experiment, model))
@@ -74,14 +79,35 @@ def beside_authors(found: Found, *models: str) -> Table:
             else "not in their records"
         )
         ours = (experiments.get(experiment, {}).get(model) for experiments in found.values())
-        rows.append([experiment, model, authors, *map(_losses, ours)])
+        column = [blank[experiment]] if blank else []
+        rows.append([experiment, model, *column, authors, *map(_losses, ours)])
     return Table(
-        ["experiment", "model", "authors", *found],
+        ["experiment", "model", *(["blank image, '4' out"] if blank else []), "authors", *found],
         rows,
         caption="Mean squared error of '4' in range → out of it (their ratio; that over the other digits'); of '9' "
         "out of range; of the digits that were not held out, out of range (MNIST; seeds from 10 on, but for runs that "
         "never learned)",
     )
+
+
+def _blank(experiment: str, found: Found, test: Digits, drawn: dict) -> str:
+    """The error of the first held-out digit out of range if nothing is drawn: by protocol, since canvases differ."""
+    values: dict[str, list[str]] = {}
+    for profile, experiments in found.items():
+        runs = experiments.get(experiment)
+        if not runs and profile != "full":  # the authors' protocol, too, whether we have runs of it or not
+            continue
+        if any(result.source != test.source for each in (runs or {}).values() for result in each.results):
+            return f"needs other digits than {test.source}"
+        at = EXPERIMENTS[experiment].at(profile)
+        digit = at.task.held_out[0]
+        judged = at.judged(test).of(digit)
+        key = (at.task.transform, at.task.grid, digit, len(judged))
+        if key not in drawn:
+            drawn[key] = blank_curve(at.task, judged)[digit]
+        curve = drawn[key]
+        values.setdefault(f"{mean_outside(curve, at.task):.4f}", []).append(profile)
+    return "; ".join(f"{value} ({', '.join(profiles)})" for value, profiles in values.items())
 
 
 def _losses(runs: Runs | None) -> str:

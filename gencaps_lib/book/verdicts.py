@@ -203,7 +203,8 @@ class Decision(NamedTuple):
         value, low, high = self.effect
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
         told = "".join(f"; {words}" for words in (self.left_out, self.instead) if words)
-        interval = f" [{low:.2f}, {high:.2f}]" if high > low else ""  # none where nothing could be drawn anew
+        # Nothing could be drawn anew: one seed, and a score of which results keep no image's own.
+        interval = f" [{low:.2f}, {high:.2f}]" if high > low else " (no interval: no errors of single images are kept)"
         return f"{self.verdict}: {value:.2f}{interval}, {seeds}{told}"
 
 

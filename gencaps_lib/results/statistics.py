@@ -99,8 +99,12 @@ class Runs:
     def label(self) -> str:
         """Data, profile, steps and seeds, to be shown with each number from these runs."""
         first = self.results[0]
-        seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
-        return f"{first.source}, {first.profile} profile, {first.made:,} steps, {seeds}"
+        return f"{first.source}, {first.profile} profile, {first.made:,} steps, {self.which}"
+
+    @property
+    def which(self) -> str:
+        """The seeds in words: ``"seed 10"`` or ``"seeds 10, 11"``."""
+        return f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
 
     def curve(self, digit: int) -> list[float]:
         """The mean over seeds of a digit's loss at each point of the grid."""
