@@ -45,6 +45,7 @@ def visit(book, browser):
         seen = SimpleNamespace(asked=asked, errors=errors, violations={}, searches=[])
         seen.formulas = page.evaluate(FORMULAS)
         seen.pictures = page.evaluate(PICTURES)
+        seen.unnamed = page.evaluate(UNNAMED)
         seen.too_wide = page.evaluate(TOO_WIDE)
         seen.cut_captions = page.evaluate(CUT_CAPTIONS)
         seen.cut_formulas = page.evaluate(CUT_FORMULAS)
@@ -71,6 +72,10 @@ FORMULAS = """() => ({
 })"""
 
 PICTURES = """() => [...document.images].map(image => ({source: image.src.slice(0, 80), width: image.naturalWidth}))"""
+
+# Folded cells that the page does not call by their titles.
+UNNAMED = """() => [...document.querySelectorAll(".cell details summary")].map(each => each.innerText)
+    .filter(label => label.includes("code cell"))"""
 
 CUT_CAPTIONS = """() => [...document.querySelectorAll("caption")]
     .filter(each => each.getBoundingClientRect().right > innerWidth).map(each => each.textContent)"""
@@ -148,6 +153,11 @@ def test_pictures_are_shown_from_disk(visit, name):
     assert [picture for picture in visit(name).pictures if picture["width"] == 0] == []
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("chapters/")])
+def test_folded_cells_are_called_by_their_titles(visit, name):
+    assert visit(name).unnamed == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_one_button_searches_on_a_phone_and_on_a_laptop(visit, name):
     assert visit(name).searches == [1, 1]
@@ -189,7 +199,8 @@ def test_what_is_wrong_with_a_page_is_found(visit, book, tmp_path):
         '<img src="https://example.com/picture.png" alt="elsewhere"><p style="width: 900px">wide</p>'
         '<p style="color: #bbb; background: #fff">pale</p><span class="math">\\(\\frac{1}\\)</span>'
         '<div class="math" id="eq" tabindex="0" style="width: 50px; overflow: auto"><p style="width: 90px">x</p></div>'
-        '<div class="cell_input"><pre tabindex="0" style="width: 50px; overflow: auto">a = 1  # more</pre></div></main>'
+        '<div class="cell_input"><pre tabindex="0" style="width: 50px; overflow: auto">a = 1  # more</pre></div>'
+        '<div class="cell"><details><summary>Show code cell content</summary></details></div></main>'
     )
     seen = visit(page)
     assert "https://example.com/picture.png" in seen.asked
@@ -198,6 +209,7 @@ def test_what_is_wrong_with_a_page_is_found(visit, book, tmp_path):
     assert seen.formulas["broken"] != []
     assert seen.cut_formulas == ["eq: cut at 375", "eq: cut at 1280"]
     assert len(seen.cut_code) == 1
+    assert seen.unnamed == ["Show code cell content"]
     assert seen.too_wide == ["the page is 908 px wide", "P.: wide"]
     for theme in ("light", "dark"):
         (violation,) = seen.violations[theme]
