@@ -103,7 +103,7 @@ class Digits:
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     def sample(self, count: int) -> Digits:
-        """A fixed random sample of `count` images, in the original order; all images if there are fewer."""
+        """A fixed random sample of ``count`` images, in the original order; all images if there are fewer."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         chosen = order[:count].sort().values.to(self.labels.device)
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])

@@ -52,8 +52,8 @@ class Task:
     def sample(self, labels: Tensor, generator: torch.Generator | None = None, reach: Tensor | None = None) -> Tensor:
         """Draw a training value for each label (B,), uniformly from the digit's range: (B, dimensions).
 
-        `reach`, a scalar in [0, 1], is the share of its range that a digit uses on either side of zero. A range without
-        zero stays as it is.
+        ``reach``, a scalar in [0, 1], is the share of its range that a digit uses on either side of zero. A range
+        without zero stays as it is.
         """
         low, high = _ranges(self.seen, labels.device)[labels].unbind(1)
         if reach is not None:
@@ -148,7 +148,7 @@ def draw_batch(
 ) -> Batch:
     """Draw images with replacement, and `draws` training values of the transform for each, on the digits' device.
 
-    There are `batch` targets, from `batch` / `draws` images. For `reach` see `Task.sample`.
+    There are ``batch`` targets, from ``batch`` / ``draws`` images. For ``reach`` see `Task.sample`.
     """
     images, labels = draw_digits(digits, batch // draws, generator)
     labels = labels.repeat_interleave(draws)

@@ -271,7 +271,7 @@ def _here(setup: Setup, model: str, name: str) -> tuple[int, Repeat]:
 def measure(setup: Setup, model: str, names: Sequence[str], fresh: bool = True) -> list[Measurement]:
     """Time candidates' steps in turns, so that a machine that slows down affects all of them.
 
-    A candidate whose single step takes longer than `LONGEST` gets only one turn. For `fresh` see `run`.
+    A candidate whose single step takes longer than `LONGEST` gets only one turn. For ``fresh`` see `run`.
     """
     times: dict[str, list[float]] = {name: [] for name in names}
     peaks: dict[str, int | None] = {}

@@ -525,7 +525,7 @@ def log_scale(axes: Axes, which: str = "y") -> None:
 def histories(losses: Mapping[str, Sequence[float]], source: str, window: int = 25, stride: int = 1) -> Picture:
     """Training loss against steps, as a running mean over `window` entries; a line per model.
 
-    Each entry is the mean loss of `stride` steps, see `Result.stride`.
+    Each entry is the mean loss of ``stride`` steps, see `Result.stride`.
 
     Raises
     ------
@@ -567,6 +567,8 @@ def constellations(
 ) -> Picture:
     """Where capsules write, frame by frame, with the painted images below.
 
+    A capsule has the same colour in all frames, given by its row in the middle frame.
+
     Parameters
     ----------
     addresses : (T, N, 2) in index space
@@ -576,8 +578,6 @@ def constellations(
     titles : titles of the frames
     alt : the alt text
     title : title of the figure
-
-    A capsule has the same colour in all frames, given by its row in the middle frame.
     """
     figure = _figure(height=2 * WIDTH / len(images) + 0.7)
     grid = figure.subplots(nrows=2, ncols=len(images), squeeze=False)

@@ -182,22 +182,13 @@ class ArticleClaim:
 
 
 class Decision(NamedTuple):
-    """What results say of a claim.
+    """What results say of a claim."""
 
-    Attributes
-    ----------
-    effect : with its interval
-    seeds : that it is from
-    verdict : what follows
-    left_out : the runs that were left out, in words, if any
-    instead : which model stood in for which, if one did
-    """
-
-    effect: Estimate
-    seeds: tuple[int, ...]
-    verdict: str
-    left_out: str = ""
-    instead: str = ""
+    effect: Estimate  #: with its interval
+    seeds: tuple[int, ...]  #: that the effect is from
+    verdict: str  #: what follows
+    left_out: str = ""  #: the runs that were left out, in words, if any
+    instead: str = ""  #: which model stood in for which, if one did
 
     def __str__(self) -> str:
         value, low, high = self.effect

@@ -224,7 +224,7 @@ def address_equivariance_error(
     ----------
     paint : maps (B, C, S, S) → images (B, 1, 4S, 4S)
     addresses, activations, size : as in `route_by_address`; the capsules must stay on the map
-    cells : how far the addresses move along both axes, in cells; 4 · `cells` must be a whole number of pixels
+    cells : how far the addresses move along both axes, in cells; 4 · ``cells`` must be a whole number of pixels
 
     Returns
     -------

@@ -135,7 +135,7 @@ class OrientedStamps(nn.Module):
 class OrientedCapsules(ComposedCapsules):
     r"""Parts in the object's frame with a place and an orientation, both moved by the transform's matrix.
 
-    .. math:: \text{address}_n = A(t) \, p_n(z), \quad \varphi'_n \text{ as in `turn`}, \quad
+    .. math:: \text{address}_n = A(t) \, p_n(z), \quad \varphi'_n \text{ as turn gives it}, \quad
         \text{activation}_{nck} = \sigma_{nc}(z) \, w_k(\varphi'_n)
 
     For rotations, this is exact. Shear and scale also make a bar longer or thicker; these stamps do not change with

@@ -21,10 +21,10 @@ DONE, MISSING, STALE, FAILED, ELSEWHERE = "done", "missing", "stale", "failed", 
 class Job(NamedTuple):
     """One run of a study, as plain data."""
 
-    experiment: str
-    model: str
-    seed: int
-    profile: str
+    experiment: str  #: its name in the registry
+    model: str  #: the model's name in the experiment
+    seed: int  #: of the weights and the batches
+    profile: str  #: one of `experiments.PROFILES`
 
     @property
     def entry(self) -> Experiment:

@@ -102,12 +102,12 @@ class Result:
 
 
 def stride(steps: int) -> int:
-    """How many training steps share an entry of a history, for a training of `steps` steps."""
+    """How many training steps share an entry of a history, for a training of ``steps`` steps."""
     return -(-steps // HISTORY)
 
 
 def thinned(losses: Sequence[float], steps: int) -> list[float]:
-    """A `Result.history` from the loss of each step, for a training of `steps` steps.
+    """A `Result.history` from the loss of each step, for a training of ``steps`` steps.
 
     If the training was interrupted, the steps after the last full stride are left out.
     """
@@ -117,7 +117,7 @@ def thinned(losses: Sequence[float], steps: int) -> list[float]:
 
 
 def result_path(folder: str | os.PathLike, experiment: str, model: str, seed: int) -> Path:
-    """The path of a run's result under `folder`."""
+    """The path of a run's result under ``folder``."""
     return Path(folder) / experiment / model / f"seed{seed}.json"
 
 

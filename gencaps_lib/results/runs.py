@@ -85,9 +85,9 @@ def run(
 class Made(NamedTuple):
     """A finished run: its result, the content of its other files by suffix, and the total seconds."""
 
-    result: Result
-    extras: Mapping[str, bytes]
-    seconds: float
+    result: Result  #: what the run measured
+    extras: Mapping[str, bytes]  #: suffix → content of the result's other files
+    seconds: float  #: of training and testing together
 
     def write(self, folder: str | os.PathLike, force: bool = False) -> Path:
         """Write all files to a folder of results, see `record.write`."""

@@ -23,9 +23,9 @@ RESAMPLES = 5000
 class Estimate(NamedTuple):
     """A number and the ends of its 95 % interval; the ends are NaN if there is only one sample."""
 
-    value: float
-    low: float
-    high: float
+    value: float  #: the number itself
+    low: float  #: lower end of the interval
+    high: float  #: upper end of the interval
 
 
 def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Estimate:
@@ -50,19 +50,12 @@ def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Est
 
 
 class Moved(NamedTuple):
-    """How much a change in training moved a mean over seeds, compared with the spread of seeds without the change.
+    """How much a change in training moved a mean over seeds, compared with the spread of seeds without the change."""
 
-    Attributes
-    ----------
-    quantity : name of the quantity, in words
-    before, after : the mean over the seeds without and with the change
-    noise : largest − smallest value of the seeds without the change
-    """
-
-    quantity: str
-    before: float
-    after: float
-    noise: float
+    quantity: str  #: its name, in words
+    before: float  #: mean over the seeds without the change
+    after: float  #: mean over the seeds with it
+    noise: float  #: largest − smallest value of the seeds without the change
 
     @property
     def within_noise(self) -> bool:

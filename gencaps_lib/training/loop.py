@@ -104,8 +104,8 @@ class Trainer:
     A step runs on the digits' device. On CUDA it never makes Python wait for a value, so it can be captured as a graph
     and replayed.
 
-    Takes the arguments of `fit`; `steps` is the total number of steps. If `precision` is None, PyTorch's settings stay
-    as they are. The model is prepared if it has ``prepare``.
+    Takes the arguments of `fit`; ``steps`` is the total number of steps. If `precision` is None, PyTorch's settings
+    stay as they are. The model is prepared if it has ``prepare``.
 
     Attributes
     ----------
@@ -260,7 +260,7 @@ def fit(
 
     Returns
     -------
-    The loss of each step; shorter than `steps` if it was interrupted.
+    The loss of each step; shorter than ``steps`` if it was interrupted.
 
     Raises
     ------
