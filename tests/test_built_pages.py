@@ -48,6 +48,7 @@ def visit(book, browser):
         seen.unnamed = page.evaluate(UNNAMED)
         seen.too_wide = page.evaluate(TOO_WIDE)
         seen.cut_captions = page.evaluate(CUT_CAPTIONS)
+        seen.cut_tables = page.evaluate(CUT_TABLES)
         seen.cut_formulas = page.evaluate(CUT_FORMULAS)
         page.evaluate(ONE_TOKEN_OF_A_KIND)
         for theme, size in (("light", PHONE), ("dark", LAPTOP)):
@@ -79,6 +80,15 @@ UNNAMED = """() => [...document.querySelectorAll(".cell details summary")].map(e
 
 CUT_CAPTIONS = """() => [...document.querySelectorAll("caption")]
     .filter(each => each.getBoundingClientRect().right > innerWidth).map(each => each.textContent)"""
+
+# Tables with sentences in their cells that have to be scrolled, or whose cells do not say which column they are of.
+CUT_TABLES = """() => [...document.querySelectorAll(".gencaps-table > table")].filter(each => {
+    const cells = [...each.querySelectorAll("tbody td")];
+    const named = cells.every(cell => getComputedStyle(cell, "::before").content.includes(cell.dataset.column)
+        || cell.cellIndex === 0);
+    return cells.some(cell => cell.textContent.length > 40)
+        && (each.getBoundingClientRect().right > innerWidth || !named);
+}).map(each => each.textContent.slice(0, 60))"""
 
 # Displayed equations that are wider than their box, which then scrolls. Beside its number the formula is the box.
 CUT_FORMULAS = """() => [...document.querySelectorAll(".bd-article div.math")]
@@ -166,6 +176,11 @@ def test_one_button_searches_on_a_phone_and_on_a_laptop(visit, name):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_phone_needs_no_sideways_scrolling(visit, name):
     assert visit(name).too_wide == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_with_sentences_are_read_on_a_phone_without_scrolling(visit, name):
+    assert visit(name).cut_tables == []
 
 
 @pytest.mark.parametrize("name", PAGES)
