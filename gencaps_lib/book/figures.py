@@ -468,7 +468,7 @@ def loss_curves(
     axes.set_ylim(bottom=0)
     axes.set_xlabel(task.transform.axis_label)
     axes.set_ylabel("mean squared error")
-    title = title or f"Loss of '{digit}'"
+    title = title or f"Error of '{digit}'"
     axes.set_title(title, fontsize=11)
     figure.legend(loc="outside lower center", ncols=2, fontsize=10, title=source, title_fontsize=10)
     alt = (
@@ -501,13 +501,14 @@ def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curv
         raise ValueError("there are no runs to draw")
     task = next(iter(runs.values())).task
     labels = dict.fromkeys(each.label for each in runs.values())
+    several = any(len(each.seeds) > 1 for each in runs.values())
     return loss_curves(
         {name: {digit: each.curve(digit)} for name, each in runs.items()},
         task,
         digit,
         "; ".join(labels),
         bounds,
-        title=f"Loss of '{digit}': mean of the seeds, least to most shaded",
+        title=f"Error of '{digit}'{': mean of the seeds, least to most shaded' if several else ''}",
         spread={name: each.spread(digit) for name, each in runs.items()},
     )
 
