@@ -25,15 +25,15 @@ def test_verdicts_have_a_column_for_each_protocol():
 
 def test_the_authors_losses_stand_beside_ours():
     found = results.fresh("rotation-one-shot")
-    rows = {row[1]: row for row in protocols.beside_authors(found).rows}
+    rows = {row[0]: row for row in protocols.beside_authors(found).rows}
     assert set(rows) == {"autoencoder", "continuous-capsules"}
     theirs, runs = AUTHORS["rotation-one-shot", "autoencoder"], found["full"]["rotation-one-shot"]["autoencoder"]
-    assert rows["autoencoder"][2].startswith(f"{theirs.four_in:.4f} → {theirs.four_out:.4f}")
+    assert rows["autoencoder"][1].startswith(f"{theirs.four_in:.4f} → {theirs.four_out:.4f}")
     ours = rows["autoencoder"][-1]
     assert ours.startswith(f"{runs.inside(4).value:.4f} → {runs.outside(4).value:.4f}")
     assert f"{runs.outside(9).value:.4f}" in ours
     (other,) = protocols.beside_authors(found, "digit-capsules").rows
-    assert other[2] == "not in their records"
+    assert other[1] == "not in their records"
 
 
 def test_a_blank_image_stands_beside_the_losses_by_protocol():
@@ -42,12 +42,12 @@ def test_a_blank_image_stands_beside_the_losses_by_protocol():
     ink[:2] = -1  # two 4s without any ink, and one that is grey all over
     test = Digits(ink, torch.tensor([4, 4, 4]), "mnist")
     table = protocols.beside_authors(found, "digit-capsules", test=test)
-    assert table.header[2] == "blank image, '4' out"
+    assert table.header[1] == "blank image, '4' out"
     grey = [28**2 / side**2 / 3 for side in (44, 68)]  # the mean over three images of a canvas
-    ((_, _, blank, *_),) = table.rows
+    ((_, blank, *_),) = table.rows
     assert blank == f"{grey[0]:.4f} (quick); {grey[1]:.4f} (large, full)"
     table = protocols.beside_authors(found, "digit-capsules", test=replace(test, source="embedded"))
-    assert table.rows[0][2] == "needs other digits than embedded"
+    assert table.rows[0][1] == "needs other digits than embedded"
 
 
 def test_a_verdict_without_an_interval_says_why():

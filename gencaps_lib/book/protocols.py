@@ -67,6 +67,7 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
         for model in runs
         if (model in models if models else (experiment, model) in AUTHORS)
     )
+    several = len({experiment for experiment, _ in pairs}) > 1
     drawn: dict = {}  # experiments share curves of blank images
     blank = {} if test is None else {experiment: _blank(experiment, found, test, drawn) for experiment, _ in pairs}
     rows = []
@@ -80,9 +81,16 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
         )
         ours = (experiments.get(experiment, {}).get(model) for experiments in found.values())
         column = [blank[experiment]] if blank else []
-        rows.append([experiment, model, *column, authors, *map(_losses, ours)])
+        which = [experiment] if several else []
+        rows.append([*which, model, *column, authors, *map(_losses, ours)])
     return Table(
-        ["experiment", "model", *(["blank image, '4' out"] if blank else []), "authors", *found],
+        [
+            *(["experiment"] if several else []),
+            "model",
+            *(["blank image, '4' out"] if blank else []),
+            "authors",
+            *found,
+        ],
         rows,
         caption="Mean squared error of '4' in range → out of it (their ratio; that over the other digits'); of '9' "
         "out of range; of the digits that were not held out, out of range (MNIST; seeds from 10 on, but for runs that "
@@ -166,20 +174,20 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
     rows = [(claim, decisions) for claim in CLAIMS if (decisions := decide(claim, found)) and wanted(decisions)]
     if not rows:
         raise ValueError("there are no claims to draw")
-    figure = Figure(figsize=(WIDTH, 0.72 * len(rows) + 1.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.98 * len(rows) + 1.1), layout="constrained")
     axes, told = figure.subplots(), []
     marks = dict(zip(found, (("o", "#56B4E9"), ("s", "#0072B2"), ("D", "#000000")), strict=False))
     for place, (claim, decisions) in enumerate(rows):
         (bound,) = (each for each in (claim.least, claim.most) if each is not None)
-        text = "\n".join(wrap(claim.text, 58))
+        text = "\n".join(wrap(claim.text, 56))
         axes.text(
-            0, place - 0.24, text, transform=axes.get_yaxis_transform(), fontsize=10, va="bottom", in_layout=False
+            0, place - 0.2, text, transform=axes.get_yaxis_transform(), fontsize=11.5, va="bottom", in_layout=False
         )
-        axes.plot([bound, bound], [place - 0.25, place + 0.25], color="#D55E00", lw=2)
+        axes.plot([bound, bound], [place - 0.12, place + 0.32], color="#D55E00", lw=2)
         side = "<" if claim.least is None else ">"  # where the claim holds
-        axes.plot([bound], [place], side, color="#D55E00", markersize=7)
+        axes.plot([bound], [place + 0.12], side, color="#D55E00", markersize=7)
         for step, (profile, decision) in enumerate(decisions.items()):
-            (mark, colour), y = marks[profile], place + 0.16 * (step - 1)
+            (mark, colour), y = marks[profile], place + 0.16 * (step - 1) + 0.12
             value, low, high = decision.effect
             axes.plot([low, high], [y, y], color=colour, lw=1.5)
             axes.plot([value], [y], mark, color=colour, markersize=5)
@@ -187,8 +195,8 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
         told.append(f"{claim.text} ({claim.rule}): {values}")
     handles = [Line2D([], [], color=colour, marker=mark, label=name) for name, (mark, colour) in marks.items()]
     bounds = Line2D([], [], color="#D55E00", lw=2, marker=">", label="bound")
-    figure.legend(handles=[*handles, bounds], loc="outside lower center", ncols=4, fontsize=10)
+    figure.legend(handles=[*handles, bounds], loc="outside lower center", ncols=4, fontsize=11)
     log_scale(axes, "x")
-    axes.set(ylim=(len(rows) - 0.5, -0.75), yticks=[], xlabel="effect (a ratio) with its 95 % interval")
+    axes.set(ylim=(len(rows) - 0.5, -0.7), yticks=[], xlabel="effect (a ratio) with its 95 % interval")
     axes.spines["left"].set_visible(False)
     return Picture(figure, alt="Effects of the claims at each protocol. " + "; ".join(told) + ".")

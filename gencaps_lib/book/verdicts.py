@@ -414,7 +414,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         )
     ),
     ArticleClaim(
-        "Capsules that recognise do not learn to recognise what is rotated as no digit of its class was",
+        "Capsules that recognise fail at angles at which no digit of the class was seen",
         "rotation-range",
         ("capsnet",),
         "error rate on 3 and 4 out of range",

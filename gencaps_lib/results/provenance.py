@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
@@ -29,21 +30,21 @@ def setting(digits: Digits, profile: str) -> str:
 def forecast(experiment: Experiment, models: Sequence[str], train: Digits) -> str:
     """One line that says how long training will take here, from timing a few steps of each model (300 on a GPU).
 
-    A preliminary training is not included.
+    A model that is named twice is trained twice. A preliminary training is not included.
     """
     device = train.images.device
     few, many = (1, 6) if device.type == "cpu" else (WARM_UP + 1, 300)
     seconds = 0.0
-    for name in models:
+    for name, times in Counter(models).items():
         model = experiment.build(name).to(device).to(memory_format=torch.channels_last)
         options = experiment.fit_options(device, name) | {"progress": False}
         train_for: Callable[[int], Any] = partial(fit, model, experiment.task, train, **options)
         train_for(few)  # warms up, and prepares the model
         # On CUDA, both include the capture of a step, which cancels out.
         short, long = (seconds_of(partial(train_for, steps), device) for steps in (few, many))
-        seconds += (long - short) / (many - few) * experiment.steps
+        seconds += (long - short) / (many - few) * experiment.steps * times
     return (
-        f"{experiment.steps:,} steps at batch {experiment.batch} for {', '.join(models)}: "
+        f"{experiment.steps:,} steps at batch {experiment.batch} for {', '.join(dict.fromkeys(models))}: "
         f"about {_duration(seconds)} of training here"
     )
 
