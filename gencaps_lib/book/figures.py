@@ -65,12 +65,19 @@ LOOK = {
     "composed-capsules-map": ("#000000", ":"),
     "composed-capsules": ("#000000", "-"),
     "composed-capsules-known": ("#000000", "--"),
+    "composed-capsules-linear": ("#000000", "-."),
     "composed-capsules-oriented": ("#56B4E9", "-"),
+    "capsules-backwards": ("#000000", "-"),
+    "capsules-backwards-known": ("#000000", "--"),
+    "warp-backwards": ("#009E73", "-."),
     "autoencoder-warp": ("#D55E00", "--"),
+    "autoencoder-warp-generator": ("#D55E00", "-."),
     "coordinate-decoder": ("#009E73", "-"),
+    "coordinate-decoder-generator": ("#009E73", "-."),
     "spatial-broadcast": ("#E69F00", "-"),
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
+    "surest-upright": ("#E69F00", ":"),
 }
 LOOK_OF_OTHERS = ("#CC79A7", "-")
 # Models that differ in the length of their code (…-z10) or in their precision share their architecture's colour.

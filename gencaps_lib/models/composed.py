@@ -121,7 +121,62 @@ class LearnedMap(nn.Module):
         return affine(identity + linear.unflatten(1, (2, 2)), offset)
 
 
-ACTIONS = {"known": KnownMatrix, "generator": LearnedGenerator, "map": LearnedMap}
+class LearnedLinear(nn.Module):
+    """No group law is given, and no network: the matrix is linear in the code, and its numbers are learned.
+
+    Where the code of the identity is zero, as that of a shift is, a linear map could not give the identity. So there a
+    1 is put before the code. The true matrix is linear in this sense for rotation, shift and shear, not for scale.
+
+    Attributes
+    ----------
+    upper : (L, 2, 3), the upper rows of a matrix for each number of the code, and for the 1 if there is one
+    start : (L,), the code of the identity, with the 1 if there is one
+    """
+
+    start: Tensor
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        code = transform.code(transform.along_grid(torch.zeros(1)))[0]
+        self.with_one = not code.any()
+        self.register_buffer("start", torch.cat([torch.ones(1), code]) if self.with_one else code, persistent=False)
+        self.upper = nn.Parameter(torch.empty(len(self.start), 2, 3))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Start with the identity at the code of the identity, plus 0.1·N(0, 1)."""
+        nn.init.normal_(self.upper, std=0.1, generator=generator)
+        with torch.no_grad():
+            self.upper.add_(self.start[:, None, None] * torch.eye(2, 3) / self.start.square().sum())
+
+    def forward(self, code: Tensor) -> Tensor:
+        if self.with_one:
+            code = F.pad(code, (1, 0), value=1)
+        rows = torch.einsum("bk,kij->bij", code, self.upper)  # (B,2,3)
+        return affine(rows[..., :2], rows[..., 2])
+
+
+ACTIONS = {"known": KnownMatrix, "generator": LearnedGenerator, "map": LearnedMap, "linear": LearnedLinear}
+
+
+def act_of(action: str, transform: Transform) -> nn.Module:
+    """A new module of `ACTIONS`: code (B, code_length) → matrices (B, 3, 3). A ValueError for an unknown action."""
+    if action not in ACTIONS:
+        raise ValueError(f"unknown action {action!r}: choose one of {', '.join(ACTIONS)}")
+    return ACTIONS[action](transform)
+
+
+def draw_act(act: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw the initial numbers of a module of `ACTIONS` that no other layer draws."""
+    if isinstance(act, (LearnedGenerator, LearnedLinear)):
+        act.reset_parameters(generator)
+
+
+def learned_by(act: nn.Module) -> dict[str, list]:
+    """What a module of `ACTIONS` learned: ``"generators"`` (K, 3, 3), or ``"linear"`` (L, 2, 3); else nothing."""
+    if isinstance(act, LearnedGenerator):
+        return {"generators": act.generators().tolist()}
+    return {"linear": act.upper.tolist()} if isinstance(act, LearnedLinear) else {}
 
 
 class ComposedCapsules(CapsuleDecoder):
@@ -136,7 +191,8 @@ class ComposedCapsules(CapsuleDecoder):
     ----------
     z : length of the latent code
     transform : the task's transform, for reading its code, and the image's side
-    action : how the matrix A is computed from the code, one of `ACTIONS`: ``"known"``, ``"generator"`` or ``"map"``
+    action : how the matrix A is computed from the code, one of `ACTIONS`: ``"known"``, ``"generator"``, ``"linear"``
+        or ``"map"``
     channels : number of feature maps C, with one stamp each
     hidden : width of the two dense layers
     capsules : number of parts N
@@ -162,10 +218,9 @@ class ComposedCapsules(CapsuleDecoder):
         hidden: int = 512,
         capsules: int = 192,
     ) -> None:
-        if action not in ACTIONS:
-            raise ValueError(f"unknown action {action!r}: choose one of {', '.join(ACTIONS)}")
+        act = act_of(action, transform)
         super().__init__(transform.side, Stamps(channels))
-        self.act = ACTIONS[action](transform)
+        self.act = act
         self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.address = nn.Sequential(nn.Linear(hidden, capsules * 2), nn.Unflatten(1, (capsules, 2)))
         self.activation = nn.Sequential(
@@ -174,8 +229,7 @@ class ComposedCapsules(CapsuleDecoder):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw initial generators, and initial places of the parts all over the box that a digit fills."""
-        if isinstance(self.act, LearnedGenerator):
-            self.act.reset_parameters(generator)
+        draw_act(self.act, generator)
         edge = INKED / (self.size - 1)
         nn.init.uniform_(bias_of(self.address[0]), -edge, edge, generator=generator)
 
@@ -185,8 +239,8 @@ class ComposedCapsules(CapsuleDecoder):
         return self.address(hidden), self.activation(hidden)
 
     def learned(self) -> dict[str, list]:
-        """The ``"generators"`` (K, 3, 3) of the transform, if they are learned."""
-        return {"generators": self.act.generators().tolist()} if isinstance(self.act, LearnedGenerator) else {}
+        """What was learned of the transform, see `learned_by`."""
+        return learned_by(self.act)
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         places, activations = self.parts(latent)
