@@ -17,6 +17,7 @@ SIZES = {
     "composed-capsules": _COMPOSED,
     "composed-capsules-known": _COMPOSED,
     "composed-capsules-linear": _COMPOSED,
+    "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
     "autoencoder-warp": _SLIGHT,
     "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},

@@ -8,7 +8,7 @@ judged by seeds from `results.FRESH` on, none of which was run before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -234,6 +234,17 @@ def _controls() -> tuple[Claim, ...]:
 
 
 CONTROL_CLAIMS = _controls()
+
+# Of the same day, before a run: stamps that the matrix moves, too, are the remedy if round stamps are the fault.
+_GROWING = "composed-capsules-growing"
+GROWING_CLAIMS: tuple[Claim, ...] = tuple(
+    claim
+    for experiment, what in (("scale-extrapolation", "scale"), ("shear-extrapolation", "shear"))
+    for claim in (
+        replace(_found(f"With stamps that are moved, the bias of {what} is gone", experiment, _GROWING), most=0.005),
+        _extrapolates(f"With stamps that are moved, {what} is drawn as well beyond", experiment, _GROWING),
+    )
+)
 
 
 def shares(result: Result, task: Task, digits: Sequence[int]) -> tuple[float, float]:

@@ -66,6 +66,7 @@ LOOK = {
     "composed-capsules": ("#000000", "-"),
     "composed-capsules-known": ("#000000", "--"),
     "composed-capsules-linear": ("#000000", "-."),
+    "composed-capsules-growing": ("#56B4E9", "--"),
     "composed-capsules-oriented": ("#56B4E9", "-"),
     "capsules-backwards": ("#000000", "-"),
     "capsules-backwards-known": ("#000000", "--"),

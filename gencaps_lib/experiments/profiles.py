@@ -108,6 +108,7 @@ SCALES: dict[str, Scale] = {
     "composed-capsules": _COMPOSED,
     "composed-capsules-known": _COMPOSED,
     "composed-capsules-linear": _COMPOSED,
+    "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
     "capsules-backwards": _COMPOSED,
     "capsules-backwards-known": _COMPOSED,

@@ -354,7 +354,11 @@ def _extrapolation(name: str, title: str, full: Transform, small: Transform) -> 
             outside=0.51,
         )
 
-    models = {**_composed(**_RELU), **_controls()}
+    models = {
+        **_composed(**_RELU),
+        **_controls(),
+        "composed-capsules-growing": model("composed-capsules-growing", z=32),
+    }
     return at_all_profiles(title, (), models, task(full, 1 / 20), task(small, 1 / 8))
 
 

@@ -13,13 +13,15 @@ The decoder is ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencaps_lib.models.parts import CapsuleDecoder, bias_of
 from gencaps_lib.routing import to_index_space
-from gencaps_lib.transforms import Transform, affine, exponential, move
+from gencaps_lib.transforms import Transform, affine, exponential, inverse, move
 
 INKED = 20  # side of the box that a digit fills, in pixels
 
@@ -245,3 +247,53 @@ class ComposedCapsules(CapsuleDecoder):
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         places, activations = self.parts(latent)
         return to_index_space(move(self.act(code), places), self.size), activations
+
+
+class MovedStamps(Stamps):
+    r"""Stamps that the transform moves, too: maps (B, C, S, S) and its linear parts L (B, 2, 2) → image (B, 1, S, S).
+
+    .. math:: k_c(d) = h_c \, e^{-|L^{-1} d|^2 / 2 w_c^2}
+
+    A stamp grows with an object that grows and leans with one that leans; under a rotation it stays as it is. Takes the
+    parameters of `Stamps`.
+
+    References
+    ----------
+    Kerbl, Kopanas, Leimkühler, Drettakis (2023), "3D Gaussian Splatting for Real-Time Radiance Field Rendering":
+    Gaussians whose shape a linear map moves.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, channels: int, reach: int = 6) -> None:
+        super().__init__(channels, reach)
+        steps = torch.arange(-reach, reach + 1.0)
+        self.register_buffer("offsets", torch.cartesian_prod(steps, steps), persistent=False)  # (side²,2), d
+
+    def moved(self, maps: Tensor, linear: Tensor) -> Tensor:
+        back = self.offsets @ inverse(affine(linear, torch.zeros_like(linear[..., 0])))[:, :2, :2].mT  # (B,side²,2)
+        spread = 2 * (2 * self.log_width).exp()[:, None]
+        kernels = self.amplitude[:, None] * (-back.square().sum(2)[:, None] / spread).exp()  # (B,C,side²)
+        reach, size = len(self.squared_distance) // 2, maps.shape[-1]
+        # Every picture has its own stamps, so the convolution is a product of Fourier transforms, padded by the reach.
+        padded = (size + 2 * reach, size + 2 * reach)
+        stamps = kernels.unflatten(2, self.squared_distance.shape)
+        product = (torch.fft.rfft2(maps, padded) * torch.fft.rfft2(stamps, padded)).sum(1, keepdim=True)
+        painted = torch.fft.irfft2(product, padded)[..., reach : reach + size, reach : reach + size]
+        return (painted + self.bias).tanh()
+
+
+class GrowingCapsules(ComposedCapsules):
+    """Composed capsules whose stamps are moved by the transform's matrix as their addresses are.
+
+    Takes the parameters of `ComposedCapsules`.
+    """
+
+    paint: MovedStamps
+
+    def __init__(self, z: int, transform: Transform, **sizes: Any) -> None:
+        super().__init__(z, transform, **sizes)
+        self.paint = MovedStamps(len(self.paint.log_width))
+
+    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+        return self.paint.moved(self.maps(latent, code), self.act(code)[:, :2, :2])
