@@ -178,19 +178,21 @@ VERDICTS = {True: "holds here", False: "does not hold here", None: "not visible 
 
 
 def claims_table(
-    claims: Sequence[tuple[str, str, bool | None]], source: str, whose: str = "Claims of the article"
+    claims: Sequence[tuple[str, str, bool | str | None]], source: str, whose: str = "Claims of the article"
 ) -> Table:
     """A table of claims with their rules, the measured values, and the verdicts.
 
     Parameters
     ----------
-    claims : (claim with its rule, measured value, whether the rule is met) for each; None if the run cannot decide it
+    claims
+        (claim with its rule, measured value, whether the rule is met) for each; None if the run cannot decide it, and a
+        verdict in words where several seeds judge
     source : data, profile, steps and seed
     whose : the start of the caption, which says whose claims these are
     """
     return Table(
         ["claim and rule", "measured", "verdict"],
-        [[claim, measured, VERDICTS[met]] for claim, measured, met in claims],
+        [[claim, measured, met if isinstance(met, str) else VERDICTS[met]] for claim, measured, met in claims],
         caption=f"{whose} ({source})",
     )
 
