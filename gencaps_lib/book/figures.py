@@ -68,9 +68,6 @@ LOOK = {
     "composed-capsules-linear": ("#000000", "-."),
     "composed-capsules-growing": ("#56B4E9", "--"),
     "composed-capsules-oriented": ("#56B4E9", "-"),
-    "capsules-backwards": ("#000000", "-"),
-    "capsules-backwards-known": ("#000000", "--"),
-    "warp-backwards": ("#009E73", "-."),
     "autoencoder-warp": ("#D55E00", "--"),
     "autoencoder-warp-generator": ("#D55E00", "-."),
     "coordinate-decoder": ("#009E73", "-"),
@@ -79,6 +76,9 @@ LOOK = {
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
     "surest-upright": ("#E69F00", ":"),
+    "capsules-backwards": ("#000000", "-"),
+    "capsules-backwards-known": ("#000000", "--"),
+    "warp-backwards": ("#009E73", "-."),
 }
 LOOK_OF_OTHERS = ("#CC79A7", "-")
 # Models that differ in the length of their code (…-z10) or in their precision share their architecture's colour.
