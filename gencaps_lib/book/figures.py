@@ -71,7 +71,7 @@ LOOK = {
     "autoencoder-warp": ("#D55E00", "--"),
     "autoencoder-warp-generator": ("#D55E00", "-."),
     "coordinate-decoder": ("#009E73", "-"),
-    "coordinate-decoder-generator": ("#009E73", "-."),
+    "coordinate-decoder-generator": ("#009E73", ":"),
     "spatial-broadcast": ("#E69F00", "-"),
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
