@@ -16,9 +16,13 @@ SIZES = {
     "composed-capsules-map": _COMPOSED,
     "composed-capsules": _COMPOSED,
     "composed-capsules-known": _COMPOSED,
+    "composed-capsules-linear": _COMPOSED,
+    "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
     "autoencoder-warp": _SLIGHT,
     "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},
+    "autoencoder-warp-generator": _SLIGHT,
+    "coordinate-decoder-generator": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},
     "spatial-broadcast": _SLIGHT,
 }
 

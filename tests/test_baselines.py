@@ -130,3 +130,19 @@ def test_codes_are_as_long_as_those_of_the_capsules_and_decoders_about_as_large(
     assert baseline.z == capsules.z == 32
     ratio = count_parameters(baseline.decoder) / count_parameters(capsules.decoder)
     assert 0.8 < ratio < 1.2
+
+
+@pytest.mark.parametrize("kind", [WarpedDecoder, CoordinateDecoder])
+@torch.no_grad()
+def test_a_baseline_with_a_learned_generator_moves_by_it_and_says_so(kind, generator):
+    """With the true generator it draws what it draws with the true matrix; and G is drawn anew from the seed."""
+    known, made = (kind(3, Rotation(), action=action) for action in ("known", "generator"))
+    scattered(made, generator, std=0.1)
+    known.load_state_dict({name: value for name, value in made.state_dict().items() if name != "act.upper"})
+    made.act.upper.copy_(Rotation().generators()[:, :2])
+    latent, code = torch.randn(4, 3, generator=generator), Rotation().code(torch.tensor([[-150.0], [0], [40], [170]]))
+    assert torch.allclose(made(latent, code), known(latent, code), atol=1e-4)
+    assert made.learned() == {"generators": Rotation().generators().tolist()}
+    assert known.learned() == {}
+    made.reset_parameters(torch.Generator().manual_seed(1))
+    assert 0.01 < made.act.upper.abs().max() < 0.5

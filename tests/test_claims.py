@@ -3,9 +3,23 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gencaps_lib import results
-from gencaps_lib.book.claims import FAILS, HOLDS, OPEN, OWN_CLAIMS, UNSEEN, Claim
+from gencaps_lib.book.claims import (
+    CONTROL_CLAIMS,
+    CONTROLLED,
+    CONTROLS,
+    FAILS,
+    GROWING_CLAIMS,
+    HOLDS,
+    NAMING_CLAIMS,
+    OPEN,
+    OWN_CLAIMS,
+    UNSEEN,
+    Claim,
+    shares,
+)
 from gencaps_lib.evaluation import mean_outside
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.experiments.spec import TF32_ON_CUDA
@@ -18,6 +32,51 @@ def test_the_published_results_say_what_the_book_says(claim):
     values = claim.values(runs)
     assert len(values) >= 2, "a claim needs at least two seeds"
     assert claim.judge(values) == claim.verdict, values
+
+
+FRESH = results.fresh()["quick"]
+RUN = [
+    claim
+    for claim in (*CONTROL_CLAIMS, *GROWING_CLAIMS, *NAMING_CLAIMS)
+    if set(claim.models) <= set(FRESH.get(claim.experiment, {}))
+]
+
+
+@pytest.mark.parametrize("claim", RUN, ids=lambda claim: f"{claim.experiment}, {claim.models[-1]}: {claim.quantity}")
+def test_the_fresh_seeds_say_what_the_book_says(claim):
+    values = claim.values(FRESH[claim.experiment])
+    assert claim.judge(values) == claim.verdict, values
+
+
+def test_every_control_is_asked_the_same_in_every_experiment():
+    asked = {(claim.experiment, claim.models) for claim in CONTROL_CLAIMS}
+    assert asked == {(name, (control,)) for name in CONTROLLED for control in CONTROLS}
+    assert len(CONTROL_CLAIMS) == 3 * len(asked)
+    assert {claim.most for claim in CONTROL_CLAIMS} == {0.05, 1.1, 1.2, 1}
+    assert all(set(CONTROLS) <= set(EXPERIMENTS[name].models) for name in CONTROLLED)
+
+
+def test_a_linear_matrix_in_another_frame_is_the_true_one():
+    """The distance does not see the frame, and sees a wrong direction."""
+    claim = next(each for each in CONTROL_CLAIMS if each.models == ("composed-capsules-linear",))
+    task = EXPERIMENTS["rotation-extrapolation"].at("quick").task
+    frame = torch.tensor([[2.0, 0.3], [0.1, 0.5]])
+    for sign, most in ((1, 1e-4), (-1, 3)):
+        turn = sign * torch.tensor([[0.0, -1], [1, 0]])
+        rows = [torch.cat([part @ frame, torch.zeros(2, 1)], 1).tolist() for part in (torch.eye(2), turn)]
+        off = claim.measure({claim.models[0]: SimpleNamespace(learned={"linear": rows})}, task)
+        assert off <= most
+        assert sign == 1 or off > 1
+
+
+def test_shares_are_means_over_digits_and_angles():
+    task = EXPERIMENTS["rotation-backwards"].at("quick").task
+    curve = [0.25 if task.is_inside(point) else 0.75 for point in task.grid]
+    result = SimpleNamespace(grid=list(task.grid), curves={3: curve, 4: [value / 3 for value in curve]})
+    within, beyond = shares(result, task, (3, 4))
+    assert within == pytest.approx(1 - (0.25 + 0.25 / 3) / 2)
+    assert beyond == pytest.approx(1 - (0.75 + 0.25) / 2)
+    assert shares(result, task, (3,)) == pytest.approx((0.75, 0.25))
 
 
 def in_seed_noise(runs, precision):

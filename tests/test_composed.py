@@ -8,9 +8,9 @@ from small import build
 
 from gencaps_lib.evaluation import equivariance_error, full_turn_drift, generator_error
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ComposedCapsules, count_parameters
-from gencaps_lib.models.composed import ACTIONS, LearnedGenerator, LearnedMap, Stamps
-from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, rotate, shift
+from gencaps_lib.models import ComposedCapsules, GrowingCapsules, count_parameters
+from gencaps_lib.models.composed import ACTIONS, LearnedGenerator, LearnedLinear, LearnedMap, MovedStamps, Stamps
+from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, rotate, shift, warp
 
 
 def decoder(transform, action="known", parts=30, spread=0.5):
@@ -76,6 +76,8 @@ def test_addresses_and_activations_equal_naive_loops(action):
     elif action == "map":
         out = layer(made.act.network[2], relu(layer(made.act.network[0], code[0].tolist())))
         matrix = [[1 + out[0], out[1], out[4]], [out[2], 1 + out[3], out[5]]]
+    elif action == "linear":
+        matrix = (0.8 * made.act.upper[0] - 0.6 * made.act.upper[1]).tolist()
     else:
         power = math.atan2(-0.6, 0.8) * torch.cat([made.act.upper[0], torch.zeros(1, 3)]).double()
         matrix = torch.linalg.matrix_exp(power).tolist()
@@ -127,6 +129,12 @@ def test_every_action_is_equivariant_to_its_own_matrix(action, transform, genera
     latent = torch.randn(8, 3, generator=generator)
     reach = {"Shift": 8, "Rotation": 180}.get(type(transform).__name__, 1)
     values = transform.along_grid(torch.linspace(-0.5, 0.5, 8) * reach)
+    if action == "linear":  # near the true numbers: at its start it has no inverse a quarter turn on
+        own = transform.code(values)
+        told = torch.cat([torch.ones(8, 1), own], 1) if made.act.with_one else own
+        true = transform.matrix(transform.parameters(own))[:, :2].flatten(1)
+        fitted = torch.linalg.lstsq(told.double(), true.double(), driver="gelsd").solution.unflatten(1, (2, 3))
+        made.act.load_state_dict({"upper": fitted.float() + 0.02 * torch.randn(fitted.shape, generator=generator)})
     code, identity = transform.code(values), identity_code(transform, 8)
     assert equivariance_error(made, latent, code, identity) < 0.1
     # A decoder that lets the transform choose what is drawn is not.
@@ -209,3 +217,77 @@ def test_the_article_s_capsules_beside_them_are_about_as_large(name):
 def test_an_unknown_action_is_refused():
     with pytest.raises(ValueError, match="choose one of known, generator, map"):
         ComposedCapsules(3, Rotation(), "guess")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("transform", "zero"),
+    [(Rotation(), False), (RotationAndShift(8), False), (Shift(8), True), (Shear(), True), (Scale(), True)],
+    ids=lambda part: type(part).__name__,
+)
+def test_a_linear_act_starts_near_the_identity_and_can_be_every_true_matrix_that_is_linear_in_the_code(transform, zero):
+    act = LearnedLinear(transform)
+    act.reset_parameters(torch.Generator().manual_seed(0))
+    assert act.with_one == zero
+    assert act.upper.shape == (transform.code_length + zero, 2, 3)
+    assert (act(identity_code(transform, 1))[0] - torch.eye(3)).abs().max() < 0.4
+    values = transform.along_grid(
+        torch.linspace(-1, 1, 9) * {"Rotation": 170.0, "Shift": 8.0}.get(type(transform).__name__, 1.0)
+    )
+    code = transform.code(values)
+    true = transform.matrix(transform.parameters(code))
+    told = torch.cat([torch.ones(len(code), 1), code], 1) if zero else code
+    fitted = torch.linalg.lstsq(told.double(), true[:, :2].flatten(1).double(), driver="gelsd").solution
+    act.upper.copy_(fitted.unflatten(1, (2, 3)))
+    off = (act(code) - true).abs().max()
+    assert off > 0.05 if isinstance(transform, Scale) else off < 1e-4
+
+
+@torch.no_grad()
+def test_moved_stamps_equal_naive_loops(generator):
+    stamps = MovedStamps(2, reach=4)
+    for parameter in stamps.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    maps = torch.rand(2, 2, 9, 9, generator=generator)
+    linear = torch.tensor([[[1.2, 0.3], [-0.1, 0.8]], [[0.7, 0.0], [0.5, 1.1]]])
+    image = stamps.moved(maps, linear)
+    for b, back in enumerate(torch.linalg.inv(linear).tolist()):
+        for i, j in [(0, 0), (4, 4), (8, 2), (3, 7)]:
+            total = stamps.bias.item()
+            for c in range(2):
+                width, height = stamps.log_width[c].exp().item(), stamps.amplitude[c].item()
+                for row in range(max(0, i - 4), min(9, i + 5)):
+                    for column in range(max(0, j - 4), min(9, j + 5)):
+                        d = (i - row, j - column)
+                        squared = sum((line[0] * d[0] + line[1] * d[1]) ** 2 for line in back)
+                        total += maps[b, c, row, column].item() * height * math.exp(-squared / (2 * width**2))
+            assert image[b, 0, i, j].item() == pytest.approx(math.tanh(total), abs=1e-5)
+
+
+@torch.no_grad()
+def test_moved_stamps_are_round_under_a_rotation_and_twice_as_wide_at_twice_the_size(generator):
+    maps = torch.zeros(1, 1, 25, 25)
+    maps[0, 0, 12, 12] = 1
+    wide, stamps = Stamps(1, reach=6), MovedStamps(1, reach=6)
+    turned = Rotation().matrix(torch.tensor([[0.7]]))[:, :2, :2]
+    assert torch.allclose(stamps.moved(maps, turned), wide(maps), atol=1e-5)
+    wide.log_width += math.log(2)
+    assert torch.allclose(stamps.moved(maps, 2 * torch.eye(2)[None]), wide(maps), atol=1e-5)
+
+
+@torch.no_grad()
+def test_growing_capsules_draw_an_object_of_another_size_as_the_warp_of_their_drawing():
+    """Which round stamps do not."""
+    transform, errors = Scale(), {}
+    for kind in (ComposedCapsules, GrowingCapsules):
+        made = kind(3, transform, action="known", channels=1, hidden=16, capsules=40)
+        made.reset_parameters(torch.Generator().manual_seed(0))
+        torch.nn.init.zeros_(made.address[0].weight)
+        made.paint.log_width.fill_(0.4)
+        made.paint.amplitude.fill_(10)
+        made.paint.bias.fill_(-8)  # a black ground, as the warp brings in
+        latent, one = torch.zeros(2, 3), torch.ones(2, 1)
+        code, identity = torch.tensor([[0.7], [-0.5]]), 0 * one
+        moved = warp(made(latent, identity), made.act(code))
+        errors[kind] = ((made(latent, code) - moved).square().mean() / moved.var()).item()
+    assert errors[GrowingCapsules] < 0.3 * errors[ComposedCapsules]

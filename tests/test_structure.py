@@ -21,7 +21,7 @@ ENTRIES = {
         '    "narrow": Scale(quick={}, smoke={"encoder": _TINY["encoder"]}, short=adam(1e-3)),\n',
     ),
     "experiments/registry.py": (
-        "        _rotation_range(),\n",
+        "        *_rotation_ranges(),\n",
         """            at_all_profiles(
                 "turn a '7' by angles at which only other digits were seen",
                 (),

@@ -325,7 +325,13 @@ def test_transforms_grow_to_each_digit_s_own_range(digits):
     assert min(widest[20:]) > 170
 
 
-GROWING = ["composed-capsules", "composed-capsules-oriented"]
+GROWING = [
+    "composed-capsules",
+    "composed-capsules-oriented",
+    "composed-capsules-linear",
+    "autoencoder-warp-generator",
+    "coordinate-decoder-generator",
+]
 
 
 def test_an_experiment_lets_transforms_grow(digits, monkeypatch):

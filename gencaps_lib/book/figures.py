@@ -65,12 +65,20 @@ LOOK = {
     "composed-capsules-map": ("#000000", ":"),
     "composed-capsules": ("#000000", "-"),
     "composed-capsules-known": ("#000000", "--"),
+    "composed-capsules-linear": ("#000000", "-."),
+    "composed-capsules-growing": ("#56B4E9", "--"),
     "composed-capsules-oriented": ("#56B4E9", "-"),
     "autoencoder-warp": ("#D55E00", "--"),
+    "autoencoder-warp-generator": ("#D55E00", "-."),
     "coordinate-decoder": ("#009E73", "-"),
+    "coordinate-decoder-generator": ("#009E73", ":"),
     "spatial-broadcast": ("#E69F00", "-"),
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
+    "surest-upright": ("#E69F00", ":"),
+    "capsules-backwards": ("#000000", "-"),
+    "capsules-backwards-known": ("#000000", "--"),
+    "warp-backwards": ("#009E73", "-."),
 }
 LOOK_OF_OTHERS = ("#CC79A7", "-")
 # Models that differ in the length of their code (…-z10) or in their precision share their architecture's colour.
@@ -167,19 +175,21 @@ VERDICTS = {True: "holds here", False: "does not hold here", None: "not visible 
 
 
 def claims_table(
-    claims: Sequence[tuple[str, str, bool | None]], source: str, whose: str = "Claims of the article"
+    claims: Sequence[tuple[str, str, bool | str | None]], source: str, whose: str = "Claims of the article"
 ) -> Table:
     """A table of claims with their rules, the measured values, and the verdicts.
 
     Parameters
     ----------
-    claims : (claim with its rule, measured value, whether the rule is met) for each; None if the run cannot decide it
+    claims
+        (claim with its rule, measured value, whether the rule is met) for each; None if the run cannot decide it, and a
+        verdict in words where several seeds judge
     source : data, profile, steps and seed
     whose : the start of the caption, which says whose claims these are
     """
     return Table(
         ["claim and rule", "measured", "verdict"],
-        [[claim, measured, VERDICTS[met]] for claim, measured, met in claims],
+        [[claim, measured, met if isinstance(met, str) else VERDICTS[met]] for claim, measured, met in claims],
         caption=f"{whose} ({source})",
     )
 

@@ -4,6 +4,7 @@ from gencaps_lib.experiments.profiles import at_all_profiles, model
 from gencaps_lib.experiments.registry import EXPERIMENTS, named, spec_of
 from gencaps_lib.experiments.spec import (
     DRAWS,
+    NAMES_BY_DRAWING,
     PROFILES,
     RECOGNISES,
     Experiment,
@@ -16,6 +17,7 @@ from gencaps_lib.experiments.spec import (
 __all__ = [
     "DRAWS",
     "EXPERIMENTS",
+    "NAMES_BY_DRAWING",
     "PROFILES",
     "RECOGNISES",
     "Experiment",

@@ -67,6 +67,20 @@ _COMPOSED = Scale(
     short=adam(4e-3),
     full=adam(2e-3),
 )
+_WARP = Scale(quick={"encoder": _SMALL_ENCODER}, smoke=_TINY, short=adam(4e-3), full=adam(2e-3))
+_COORDINATES = Scale(
+    quick={"width": 48, "encoder": _SMALL_ENCODER},
+    smoke={"hidden": 64, "width": 8, "encoder": _TINY["encoder"]},
+    short=adam(4e-3),
+    full=adam(2e-3),
+)
+_PLAIN = Scale(
+    quick={"maps": 16, "types": 4},
+    smoke={"maps": 4, "types": 2},
+    short=adam(4e-3),
+    long=adam(1e-3),
+    full=adam(1e-3),
+)
 
 # The rates of the article's models at quick are by the training loss of a few trials on shift transfer (learned
 # addresses: on shift extrapolation), each architecture by itself; they are reused for the other tasks. Those of the
@@ -93,14 +107,16 @@ SCALES: dict[str, Scale] = {
     "composed-capsules-map": _COMPOSED,
     "composed-capsules": _COMPOSED,
     "composed-capsules-known": _COMPOSED,
+    "composed-capsules-linear": _COMPOSED,
+    "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
-    "autoencoder-warp": Scale(quick={"encoder": _SMALL_ENCODER}, smoke=_TINY, short=adam(4e-3), full=adam(2e-3)),
-    "coordinate-decoder": Scale(
-        quick={"width": 48, "encoder": _SMALL_ENCODER},
-        smoke={"hidden": 64, "width": 8, "encoder": _TINY["encoder"]},
-        short=adam(4e-3),
-        full=adam(2e-3),
-    ),
+    "capsules-backwards": _COMPOSED,
+    "capsules-backwards-known": _COMPOSED,
+    "autoencoder-warp": _WARP,
+    "autoencoder-warp-generator": _WARP,
+    "warp-backwards": _WARP,
+    "coordinate-decoder": _COORDINATES,
+    "coordinate-decoder-generator": _COORDINATES,
     "spatial-broadcast": Scale(
         quick={"hidden": 768, "channels": 64, "maps": 32, "encoder": _SMALL_ENCODER},
         smoke=_TINY,
@@ -115,13 +131,8 @@ SCALES: dict[str, Scale] = {
         long=adam(1e-3),
         full=adam(1e-3),
     ),
-    "plain-classifier": Scale(
-        quick={"maps": 16, "types": 4},
-        smoke={"maps": 4, "types": 2},
-        short=adam(4e-3),
-        long=adam(1e-3),
-        full=adam(1e-3),
-    ),
+    "plain-classifier": _PLAIN,
+    "surest-upright": _PLAIN,
 }
 
 
@@ -164,6 +175,7 @@ def at_all_profiles(
     smallest: Task | None = None,
     steps: int = 1400,
     full_steps: int = 100_000,
+    test_digits: int = 100,
 ) -> Experiment:
     """An experiment at all profiles.
 
@@ -174,6 +186,7 @@ def at_all_profiles(
     full : the task at large and full
     small, smallest : the tasks at quick and smoke, where they are others
     steps, full_steps : at quick and full
+    test_digits : number of test images of each digit at quick
     """
 
     def specs(profile: str) -> dict[str, ModelSpec]:
@@ -198,7 +211,7 @@ def at_all_profiles(
         steps=steps,
         batch=64,
         seeds=(0,),
-        test_digits=100,
+        test_digits=test_digits,
         source="auto",
     )
     smoke = replace(

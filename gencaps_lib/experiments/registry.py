@@ -32,6 +32,12 @@ def _composed(growth: float = 0.0, **sizes: Any) -> Models:
     }
 
 
+def _controls(growth: float = 0.0) -> Models:
+    """What takes from the composed capsules either their law or their parts, and learns the matrix as they do."""
+    names = ("composed-capsules-linear", "autoencoder-warp-generator", "coordinate-decoder-generator")
+    return {name: model(name, z=32, growth=growth) for name in names}
+
+
 def _generator_and_article(growth: float = 0.0) -> Models:
     """The learned generator and the article's capsules, for rotations."""
     models = _composed(growth, **_RELU)
@@ -98,6 +104,7 @@ def _shift_extrapolation() -> Experiment:
             "learned-addresses-pretrained": model("learned-addresses-pretrained", z=10),
             **_composed(),
             **_baselines(),
+            **_controls(),
         },
         task(margin=20, reach=10, step=2),
         task(margin=8, reach=4, step=1),
@@ -197,6 +204,7 @@ def _rotation_transfers() -> list[Experiment]:
                 # All angles from the first step on, to compare with small angles first.
                 "composed-capsules-at-once": model("composed-capsules", z=32),
                 **_baselines(),
+                **_controls(_GROWTH),
             },
             exceptions={4: (18, 18), 9: (18, 18)},
             inside=(16, 20),
@@ -227,6 +235,7 @@ def _rotations_beyond() -> list[Experiment]:
                 "digit-capsules": model("digit-capsules", z=20),
                 **_composed(**_RELU),
                 **_baselines(),
+                **_controls(),
             },
             everyone=(-90, 90),
             outside=91,
@@ -236,7 +245,7 @@ def _rotations_beyond() -> list[Experiment]:
                 f"rotation-within-{most}",
                 f"the same, with angles within ±{most}° seen",
                 (),
-                _generator_and_article(),
+                {**_generator_and_article(), **_controls()},
                 everyone=(-most, most),
                 outside=91,
             )
@@ -246,7 +255,7 @@ def _rotations_beyond() -> list[Experiment]:
             "rotation-one-class",
             "rotate every digit, when only one class was ever seen rotated",
             (),
-            _generator_and_article(),
+            {**_generator_and_article(), **_controls()},
             everyone=(0, 0),
             exceptions={2: (-90, 90)},
             # The grid has no multiples of 90°, so not 0° either; ±9° is close enough to upright.
@@ -268,8 +277,11 @@ def _rotations_beyond() -> list[Experiment]:
     ]
 
 
-def _rotation_range() -> Experiment:
-    """The test of capsules that recognise: 3 and 4 are seen near upright only. 6 and 9 look alike and are left out."""
+def _rotation_ranges() -> list[Experiment]:
+    """The test of capsules that recognise: 3 and 4 are seen near upright only. 6 and 9 look alike and are left out.
+
+    Beside it, the same by a generator that is run backwards, and as the best to hope for with all angles seen.
+    """
     task = Task(
         name="rotation-range",
         transform=Rotation(),
@@ -280,16 +292,47 @@ def _rotation_range() -> Experiment:
         held_out=(3, 4),
         digits=(0, 1, 2, 3, 4, 5, 7, 8),
     )
-    return at_all_profiles(
-        "recognise a '3' and a '4' at angles at which only other digits were seen",
-        (),
-        {name: model(name) for name in ("capsnet", "plain-classifier")},
-        task,
-        replace(task, grid=_SOME_ANGLES),
-        replace(task, grid=_SOME_ANGLES[::2]),
-        steps=1200,
-        full_steps=20_000,
-    )
+    # A picture is encoded and drawn for each of 36 candidates, so there are few angles at every profile.
+    backwards = replace(task, name="rotation-backwards", grid=_SOME_ANGLES[::2])
+    every = replace(task, name="rotation-range-all", seen=training_ranges((-180, 180), {}))
+    return [
+        at_all_profiles(
+            "recognise a '3' and a '4' at angles at which only other digits were seen",
+            (),
+            {name: model(name) for name in ("capsnet", "plain-classifier")},
+            task,
+            replace(task, grid=_SOME_ANGLES),
+            replace(task, grid=_SOME_ANGLES[::2]),
+            steps=1200,
+            full_steps=20_000,
+        ),
+        at_all_profiles(
+            "the same by a generator of drawings that is run backwards",
+            (),
+            {
+                "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
+                "capsules-backwards-known": model("capsules-backwards-known", z=32, growth=_GROWTH),
+                "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
+                "surest-upright": model("surest-upright"),
+            },
+            backwards,
+            backwards,
+            replace(backwards, grid=_SOME_ANGLES[::8]),
+            steps=1800,
+            full_steps=20_000,
+            test_digits=20,
+        ),
+        at_all_profiles(
+            "the same with every digit seen at all angles",
+            (),
+            {"plain-classifier": model("plain-classifier")},
+            every,
+            replace(every, grid=_SOME_ANGLES),
+            replace(every, grid=_SOME_ANGLES[::2]),
+            steps=1200,
+            full_steps=20_000,
+        ),
+    ]
 
 
 def _steps_of(step: float) -> tuple[float, ...]:
@@ -311,7 +354,12 @@ def _extrapolation(name: str, title: str, full: Transform, small: Transform) -> 
             outside=0.51,
         )
 
-    return at_all_profiles(title, (), _composed(**_RELU), task(full, 1 / 20), task(small, 1 / 8))
+    models = {
+        **_composed(**_RELU),
+        **_controls(),
+        "composed-capsules-growing": model("composed-capsules-growing", z=32),
+    }
+    return at_all_profiles(title, (), models, task(full, 1 / 20), task(small, 1 / 8))
 
 
 def _extrapolations() -> list[Experiment]:
@@ -357,7 +405,7 @@ def _registry() -> dict[str, Experiment]:
         _shift_extrapolation(),
         *_rotation_transfers(),
         *_rotations_beyond(),
-        _rotation_range(),
+        *_rotation_ranges(),
         *_extrapolations(),
     ]
     found = {entry.name: entry for entry in entries}

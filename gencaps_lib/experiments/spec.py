@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images
-from gencaps_lib.models import CLASSIFIERS, count_parameters, make
+from gencaps_lib.models import BACKWARDS, CLASSIFIERS, count_parameters, make
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
 
@@ -81,6 +81,12 @@ RECOGNISES = Kind(
     size=count_parameters,
     counted="parameters",
 )
+NAMES_BY_DRAWING = replace(
+    RECOGNISES,
+    learned=lambda model: model.drawer.decoder.learned(),
+    size=lambda model: count_parameters(model.drawer.decoder),
+    counted="decoder parameters",
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class ModelSpec:
 
     Attributes
     ----------
-    architecture : one of `models.ARCHITECTURES` or `models.CLASSIFIERS`
+    architecture : one of `models.ARCHITECTURES`, `models.CLASSIFIERS` or `models.BACKWARDS`
     sizes : as in `models.make`
     optimiser : by default the reference's
     growth : share of the steps in which the transforms grow, as in `training.fit`
@@ -108,6 +114,8 @@ class ModelSpec:
     @property
     def kind(self) -> Kind:
         """The kind of model: it draws or recognises, and is evaluated accordingly."""
+        if self.architecture in BACKWARDS:
+            return NAMES_BY_DRAWING
         return RECOGNISES if self.architecture in CLASSIFIERS else DRAWS
 
     def build(self, task: Task, seed: int = 0) -> nn.Module:

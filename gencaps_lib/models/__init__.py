@@ -3,6 +3,7 @@
 from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses, reach
 from gencaps_lib.models.adversarial import AdversarialAutoencoder, Critic
 from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCapsules
+from gencaps_lib.models.backwards import Backwards
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.classifiers import (
     CLASSES,
@@ -10,23 +11,34 @@ from gencaps_lib.models.classifiers import (
     RECONSTRUCTION_WEIGHT,
     CapsNet,
     PlainClassifier,
+    SurestUpright,
     margin_loss,
     route_by_agreement,
     squash,
 )
-from gencaps_lib.models.composed import ComposedCapsules
+from gencaps_lib.models.composed import ComposedCapsules, GrowingCapsules, LearnedLinear
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import LEAK, Autoencoder, CapsuleDecoder, Decoder, Encoder, Painter, PerCapsuleLinear
-from gencaps_lib.models.registry import ARCHITECTURES, build, count_parameters, layer_table, make, matched_decoder
+from gencaps_lib.models.registry import (
+    ARCHITECTURES,
+    BACKWARDS,
+    build,
+    count_parameters,
+    layer_table,
+    make,
+    matched_decoder,
+)
 
 __all__ = [
     "ARCHITECTURES",
+    "BACKWARDS",
     "CLASSES",
     "CLASSIFIERS",
     "LEAK",
     "RECONSTRUCTION_WEIGHT",
     "AdversarialAutoencoder",
     "Autoencoder",
+    "Backwards",
     "CapsNet",
     "CapsuleDecoder",
     "ComposedCapsules",
@@ -37,13 +49,16 @@ __all__ = [
     "Decoder",
     "DigitCapsules",
     "Encoder",
+    "GrowingCapsules",
     "LearnedAddresses",
+    "LearnedLinear",
     "OrientedCapsules",
     "Painter",
     "PerCapsuleLinear",
     "PlainClassifier",
     "PretrainedAddresses",
     "SpatialBroadcast",
+    "SurestUpright",
     "WarpedDecoder",
     "build",
     "count_parameters",

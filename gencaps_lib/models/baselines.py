@@ -1,8 +1,8 @@
 """Baselines without capsules: decoders that get the transform in well-known ways.
 
-Two get the transform's true matrix, as `composed.KnownMatrix` computes it, and so are equivariant by construction. One
-moves the picture that it has drawn, the other moves the coordinates of the pixels. The third gets the code, as the
-article's models do.
+Two get the transform's matrix, by any of `composed.ACTIONS`. By default it is the true one, and they are equivariant by
+construction. With a learned generator they are the controls of the composed capsules. One moves the picture that it has
+drawn, the other moves the coordinates of the pixels. The third gets the code, as the article's models do.
 
 References
 ----------
@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.models.article import ConvDecoder
-from gencaps_lib.models.composed import KnownMatrix
+from gencaps_lib.models.composed import act_of, draw_act, learned_by
 from gencaps_lib.models.parts import Decoder, Painter, bias_of
 from gencaps_lib.transforms import SIDE, Transform, cells, inverse, move, warp
 
 
 class WarpedDecoder(ConvDecoder):
-    """The autoencoder's decoder draws the untransformed image from z alone, and the true transform moves this image.
+    """The autoencoder's decoder draws the untransformed image from z alone, and a matrix moves this image.
 
     Pixels from outside are background and interpolation is bilinear, as in the targets.
 
@@ -35,12 +35,29 @@ class WarpedDecoder(ConvDecoder):
     z : length of the latent code
     transform : the task's transform, for reading its code, its matrix, and the image's side
     channels, maps, hidden : as in `ConvDecoder`
+    action : how the matrix is computed from the code, one of `composed.ACTIONS`
     """
 
-    def __init__(self, z: int, transform: Transform, channels: int = 64, maps: int = 32, hidden: int = 256) -> None:
+    def __init__(
+        self,
+        z: int,
+        transform: Transform,
+        channels: int = 64,
+        maps: int = 32,
+        hidden: int = 256,
+        action: str = "known",
+    ) -> None:
         super().__init__(z, 0, SIDE, channels, maps, hidden)
-        self.act = KnownMatrix(transform)
+        self.act = act_of(action, transform)
         self.margin = (transform.side - SIDE) // 2
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw an initial generator, if it is learned."""
+        draw_act(self.act, generator)
+
+    def learned(self) -> dict[str, list]:
+        """What was learned of the transform, see `composed.learned_by`."""
+        return learned_by(self.act)
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
         drawn = super().forward(latent, code[:, :0])  # (B,1,28,28)
@@ -61,12 +78,15 @@ class CoordinateDecoder(Decoder):
     transform : the task's transform, for reading its code, its matrix, and the image's side
     hidden : width of the two dense layers
     width : width of f, which has two layers; length of W·p + b
+    action : how the matrix A is computed from the code, one of `composed.ACTIONS`
     """
 
     stride = 1
     pixels: Tensor
 
-    def __init__(self, z: int, transform: Transform, hidden: int = 768, width: int = 128) -> None:
+    def __init__(
+        self, z: int, transform: Transform, hidden: int = 768, width: int = 128, action: str = "known"
+    ) -> None:
         paint = nn.Sequential(  # f, for each pixel: (B,side²,width) → (B,1,side,side)
             nn.ReLU(inplace=True),
             nn.Linear(width, width),
@@ -77,7 +97,7 @@ class CoordinateDecoder(Decoder):
             nn.Unflatten(1, (1, transform.side, transform.side)),
         )
         super().__init__(transform.side, paint)
-        self.act = KnownMatrix(transform)
+        self.act = act_of(action, transform)
         self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.first = nn.Sequential(nn.Linear(hidden, width * 3), nn.Unflatten(1, (3, width)))  # W and b
         self.register_buffer("pixels", cells(self.size), persistent=False)  # (side²,2)
@@ -85,6 +105,11 @@ class CoordinateDecoder(Decoder):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the first layer's biases from [-3, 3], so that units start all over the picture."""
         nn.init.uniform_(bias_of(self.first[0]), -3, 3, generator=generator)
+        draw_act(self.act, generator)
+
+    def learned(self) -> dict[str, list]:
+        """What was learned of the transform, see `composed.learned_by`."""
+        return learned_by(self.act)
 
     def maps(self, latent: Tensor, code: Tensor) -> Tensor:
         """W·p + b, one row for each pixel: (B, side², width). In other decoders the maps are (B, C, S, S)."""

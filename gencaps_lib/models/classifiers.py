@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencaps_lib.models.parts import bias_of
-from gencaps_lib.transforms import SIDE, check_images
+from gencaps_lib.transforms import SIDE, Rotation, check_images, inverse, warp
 
 if TYPE_CHECKING:
     from gencaps_lib.tasks import Batch
@@ -271,4 +271,37 @@ class PlainClassifier(_Classifier):
         return loss, loss.detach()
 
 
-CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {"capsnet": CapsNet, "plain-classifier": PlainClassifier}
+class SurestUpright(PlainClassifier):
+    """A control of `backwards.Backwards`: it knows upright digits only, and turns back to where it is surest.
+
+    A picture is turned back by 36 candidates, 10° apart, with the true matrix. The answer is that for the candidate at
+    which one digit has the largest share. Nothing is drawn. Takes the sizes of `PlainClassifier`.
+    """
+
+    at_once = 200  # pictures searched at once
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The cross-entropy for the *untransformed* digits, twice: to minimise, and to record."""
+        draws = len(batch.labels) // len(batch.images)
+        loss = F.cross_entropy(super().forward(batch.images), batch.labels[::draws])
+        return loss, loss.detach()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The digits' shares (B, 10) for the candidate at which the network is surest."""
+        check_images(images)
+        return torch.cat([self._surest(piece) for piece in images.split(self.at_once)])
+
+    def _surest(self, images: Tensor) -> Tensor:
+        degrees = torch.arange(-180, 180, 10, dtype=images.dtype, device=images.device)
+        back = inverse(Rotation().matrix(degrees.deg2rad()[:, None])).repeat(len(images), 1, 1)  # (B·T,3,3)
+        turned = warp(images.repeat_interleave(len(degrees), 0), back)
+        shares = super().forward(turned).softmax(1).unflatten(0, (-1, len(degrees)))  # (B,T,10)
+        surest = shares.amax(2).argmax(1)
+        return shares[torch.arange(len(images), device=images.device), surest]
+
+
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
+    "capsnet": CapsNet,
+    "plain-classifier": PlainClassifier,
+    "surest-upright": SurestUpright,
+}

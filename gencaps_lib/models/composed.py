@@ -13,13 +13,15 @@ The decoder is ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencaps_lib.models.parts import CapsuleDecoder, bias_of
 from gencaps_lib.routing import to_index_space
-from gencaps_lib.transforms import Transform, affine, exponential, move
+from gencaps_lib.transforms import Transform, affine, exponential, inverse, move
 
 INKED = 20  # side of the box that a digit fills, in pixels
 
@@ -121,7 +123,62 @@ class LearnedMap(nn.Module):
         return affine(identity + linear.unflatten(1, (2, 2)), offset)
 
 
-ACTIONS = {"known": KnownMatrix, "generator": LearnedGenerator, "map": LearnedMap}
+class LearnedLinear(nn.Module):
+    """No group law is given, and no network: the matrix is linear in the code, and its numbers are learned.
+
+    Where the code of the identity is zero, as that of a shift is, a linear map could not give the identity. So there a
+    1 is put before the code. The true matrix is linear in this sense for rotation, shift and shear, not for scale.
+
+    Attributes
+    ----------
+    upper : (L, 2, 3), the upper rows of a matrix for each number of the code, and for the 1 if there is one
+    start : (L,), the code of the identity, with the 1 if there is one
+    """
+
+    start: Tensor
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        code = transform.code(transform.along_grid(torch.zeros(1)))[0]
+        self.with_one = not code.any()
+        self.register_buffer("start", torch.cat([torch.ones(1), code]) if self.with_one else code, persistent=False)
+        self.upper = nn.Parameter(torch.empty(len(self.start), 2, 3))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Start with the identity at the code of the identity, plus 0.1·N(0, 1)."""
+        nn.init.normal_(self.upper, std=0.1, generator=generator)
+        with torch.no_grad():
+            self.upper.add_(self.start[:, None, None] * torch.eye(2, 3) / self.start.square().sum())
+
+    def forward(self, code: Tensor) -> Tensor:
+        if self.with_one:
+            code = F.pad(code, (1, 0), value=1)
+        rows = torch.einsum("bk,kij->bij", code, self.upper)  # (B,2,3)
+        return affine(rows[..., :2], rows[..., 2])
+
+
+ACTIONS = {"known": KnownMatrix, "generator": LearnedGenerator, "map": LearnedMap, "linear": LearnedLinear}
+
+
+def act_of(action: str, transform: Transform) -> nn.Module:
+    """A new module of `ACTIONS`: code (B, code_length) → matrices (B, 3, 3). A ValueError for an unknown action."""
+    if action not in ACTIONS:
+        raise ValueError(f"unknown action {action!r}: choose one of {', '.join(ACTIONS)}")
+    return ACTIONS[action](transform)
+
+
+def draw_act(act: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw the initial numbers of a module of `ACTIONS` that no other layer draws."""
+    if isinstance(act, (LearnedGenerator, LearnedLinear)):
+        act.reset_parameters(generator)
+
+
+def learned_by(act: nn.Module) -> dict[str, list]:
+    """What a module of `ACTIONS` learned: ``"generators"`` (K, 3, 3), or ``"linear"`` (L, 2, 3); else nothing."""
+    if isinstance(act, LearnedGenerator):
+        return {"generators": act.generators().tolist()}
+    return {"linear": act.upper.tolist()} if isinstance(act, LearnedLinear) else {}
 
 
 class ComposedCapsules(CapsuleDecoder):
@@ -136,7 +193,8 @@ class ComposedCapsules(CapsuleDecoder):
     ----------
     z : length of the latent code
     transform : the task's transform, for reading its code, and the image's side
-    action : how the matrix A is computed from the code, one of `ACTIONS`: ``"known"``, ``"generator"`` or ``"map"``
+    action : how the matrix A is computed from the code, one of `ACTIONS`: ``"known"``, ``"generator"``, ``"linear"``
+        or ``"map"``
     channels : number of feature maps C, with one stamp each
     hidden : width of the two dense layers
     capsules : number of parts N
@@ -162,10 +220,9 @@ class ComposedCapsules(CapsuleDecoder):
         hidden: int = 512,
         capsules: int = 192,
     ) -> None:
-        if action not in ACTIONS:
-            raise ValueError(f"unknown action {action!r}: choose one of {', '.join(ACTIONS)}")
+        act = act_of(action, transform)
         super().__init__(transform.side, Stamps(channels))
-        self.act = ACTIONS[action](transform)
+        self.act = act
         self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.address = nn.Sequential(nn.Linear(hidden, capsules * 2), nn.Unflatten(1, (capsules, 2)))
         self.activation = nn.Sequential(
@@ -174,8 +231,7 @@ class ComposedCapsules(CapsuleDecoder):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw initial generators, and initial places of the parts all over the box that a digit fills."""
-        if isinstance(self.act, LearnedGenerator):
-            self.act.reset_parameters(generator)
+        draw_act(self.act, generator)
         edge = INKED / (self.size - 1)
         nn.init.uniform_(bias_of(self.address[0]), -edge, edge, generator=generator)
 
@@ -185,9 +241,59 @@ class ComposedCapsules(CapsuleDecoder):
         return self.address(hidden), self.activation(hidden)
 
     def learned(self) -> dict[str, list]:
-        """The ``"generators"`` (K, 3, 3) of the transform, if they are learned."""
-        return {"generators": self.act.generators().tolist()} if isinstance(self.act, LearnedGenerator) else {}
+        """What was learned of the transform, see `learned_by`."""
+        return learned_by(self.act)
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         places, activations = self.parts(latent)
         return to_index_space(move(self.act(code), places), self.size), activations
+
+
+class MovedStamps(Stamps):
+    r"""Stamps that the transform moves, too: maps (B, C, S, S) and its linear parts L (B, 2, 2) → image (B, 1, S, S).
+
+    .. math:: k_c(d) = h_c \, e^{-|L^{-1} d|^2 / 2 w_c^2}
+
+    A stamp grows with an object that grows and leans with one that leans; under a rotation it stays as it is. Takes the
+    parameters of `Stamps`.
+
+    References
+    ----------
+    Kerbl, Kopanas, Leimkühler, Drettakis (2023), "3D Gaussian Splatting for Real-Time Radiance Field Rendering":
+    Gaussians whose shape a linear map moves.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, channels: int, reach: int = 6) -> None:
+        super().__init__(channels, reach)
+        steps = torch.arange(-reach, reach + 1.0)
+        self.register_buffer("offsets", torch.cartesian_prod(steps, steps), persistent=False)  # (side²,2), d
+
+    def moved(self, maps: Tensor, linear: Tensor) -> Tensor:
+        back = self.offsets @ inverse(affine(linear, torch.zeros_like(linear[..., 0])))[:, :2, :2].mT  # (B,side²,2)
+        spread = 2 * (2 * self.log_width).exp()[:, None]
+        kernels = self.amplitude[:, None] * (-back.square().sum(2)[:, None] / spread).exp()  # (B,C,side²)
+        reach, size = len(self.squared_distance) // 2, maps.shape[-1]
+        # Every picture has its own stamps, so the convolution is a product of Fourier transforms, padded by the reach.
+        padded = (size + 2 * reach, size + 2 * reach)
+        stamps = kernels.unflatten(2, self.squared_distance.shape)
+        product = (torch.fft.rfft2(maps, padded) * torch.fft.rfft2(stamps, padded)).sum(1, keepdim=True)
+        painted = torch.fft.irfft2(product, padded)[..., reach : reach + size, reach : reach + size]
+        return (painted + self.bias).tanh()
+
+
+class GrowingCapsules(ComposedCapsules):
+    """Composed capsules whose stamps are moved by the transform's matrix as their addresses are.
+
+    Takes the parameters of `ComposedCapsules`.
+    """
+
+    paint: MovedStamps
+
+    def __init__(self, z: int, transform: Transform, **sizes: Any) -> None:
+        super().__init__(z, transform, **sizes)
+        self.paint = MovedStamps(len(self.paint.log_width))
+
+    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+        return self.paint.moved(self.maps(latent, code), self.act(code)[:, :2, :2])

@@ -19,9 +19,10 @@ from gencaps_lib.capsules import GenerativeCapsules
 from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses
 from gencaps_lib.models.adversarial import AdversarialAutoencoder
 from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCapsules
+from gencaps_lib.models.backwards import Backwards
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.classifiers import CLASSIFIERS
-from gencaps_lib.models.composed import ComposedCapsules
+from gencaps_lib.models.composed import ComposedCapsules, GrowingCapsules
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
 from gencaps_lib.tasks import Task
@@ -101,10 +102,20 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules-map": (Autoencoder, partial(ComposedCapsules, action="map")),
     "composed-capsules": (Autoencoder, partial(ComposedCapsules, action="generator")),
     "composed-capsules-known": (Autoencoder, partial(ComposedCapsules, action="known")),
+    "composed-capsules-linear": (Autoencoder, partial(ComposedCapsules, action="linear")),
+    "composed-capsules-growing": (Autoencoder, partial(GrowingCapsules, action="generator")),
     "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
     "autoencoder-warp": (Autoencoder, WarpedDecoder),
     "coordinate-decoder": (Autoencoder, CoordinateDecoder),
+    "autoencoder-warp-generator": (Autoencoder, partial(WarpedDecoder, action="generator")),
+    "coordinate-decoder-generator": (Autoencoder, partial(CoordinateDecoder, action="generator")),
     "spatial-broadcast": (Autoencoder, _told(SpatialBroadcast)),
+}
+# Networks that draw and are run backwards, to name what a picture shows: the architecture that draws.
+BACKWARDS: dict[str, str] = {
+    "capsules-backwards": "composed-capsules",
+    "capsules-backwards-known": "composed-capsules-known",
+    "warp-backwards": "autoencoder-warp-generator",
 }
 
 
@@ -113,7 +124,7 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
 
     Parameters
     ----------
-    architecture : one of `ARCHITECTURES` or `CLASSIFIERS`
+    architecture : one of `ARCHITECTURES`, `CLASSIFIERS` or `BACKWARDS`
     transform : gives the image's side and the length of the transform's code
     seed : seed of the weights; the global generator is not changed
     sizes
@@ -127,8 +138,10 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
     """
     if architecture in CLASSIFIERS:
         return CLASSIFIERS[architecture](**sizes, seed=seed)
+    if architecture in BACKWARDS:
+        return Backwards(make(BACKWARDS[architecture], transform, seed, **sizes), seed)
     if architecture not in ARCHITECTURES:
-        known = ", ".join([*ARCHITECTURES, *CLASSIFIERS])
+        known = ", ".join([*ARCHITECTURES, *CLASSIFIERS, *BACKWARDS])
         raise ValueError(f"unknown model {architecture!r}: choose one of {known}")
     assemble, make_decoder = ARCHITECTURES[architecture]
     z, encoder, critic = sizes.pop("z", 10), sizes.pop("encoder", {}), sizes.pop("critic", {})

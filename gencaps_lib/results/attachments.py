@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.experiments import RECOGNISES, Experiment
+from gencaps_lib.experiments import DRAWS, Experiment
 from gencaps_lib.models import Autoencoder, Decoder
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import precision_context
@@ -31,7 +31,7 @@ class Gallery(TypedDict):
 
 
 def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, seed: int) -> dict[str, bytes]:
-    """The files that belong to the result of a trained model, suffix → content; none for a classifier.
+    """The files that belong to the result of a trained model, suffix → content; none for a model that names digits.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, se
     test : the test digits; a gallery shows the first images of each held-out digit
     seed : seed of the run; only the decoder of seed 0 is kept
     """
-    if experiment.kind(name) is RECOGNISES:
+    if experiment.kind(name) is not DRAWS:
         return {}
     assert isinstance(model, Autoencoder)
     buffer = io.BytesIO()

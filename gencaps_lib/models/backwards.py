@@ -1,0 +1,112 @@
+"""A network that draws, run backwards: it names what a turned picture shows by drawing it again.
+
+The picture is turned back by each of some candidate angles, encoded, and drawn at this angle. The candidate whose
+drawing differs least from the picture wins, and its latent code is named. The network that draws is trained as always,
+from upright digits and angles; the network that names is trained beside it, on latent codes of upright digits only, and
+does not change them.
+
+References
+----------
+Revow, Williams, Hinton (1996), "Using generative models for handwritten digit recognition": a digit is named by the
+model that draws it best.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gencaps_lib.models.parts import Autoencoder
+from gencaps_lib.transforms import inverse, warp
+
+if TYPE_CHECKING:
+    from gencaps_lib.tasks import Batch
+
+STEP = 10  # degrees between candidates
+HIDDEN = 128  # width of the network that names
+AT_ONCE = 40  # pictures searched at once
+
+
+class Candidates(NamedTuple):
+    """What B pictures are at T candidate angles.
+
+    Attributes
+    ----------
+    latents : (B, T, z), of the pictures turned back
+    errors : (B, T), mean squared differences of the drawings from the pictures
+    """
+
+    latents: Tensor
+    errors: Tensor
+
+
+class Backwards(nn.Module):
+    r"""A model that draws rotations, and a small network that names digits from its latent code.
+
+    .. math:: e(\theta) = \mathrm{mean}\,(D(E(A(\theta)^{-1} x), \theta) - x)^2
+
+    Equation :eq:`eq-candidate`.
+
+    Parameters
+    ----------
+    drawer : an autoencoder for rotations whose decoder has ``act``, code → matrices
+    seed : seed of the naming network's weights; the global generator is not changed
+
+    Attributes
+    ----------
+    codes : (T, code_length), of the candidates from -180° on, 10° apart
+    """
+
+    codes: Tensor
+
+    def __init__(self, drawer: nn.Module, seed: int = 0) -> None:
+        super().__init__()
+        self.drawer = cast(Autoencoder, drawer)
+        z = self.drawer.z
+        with torch.random.fork_rng(devices=[]):
+            dense = nn.Linear(z, HIDDEN), nn.Linear(HIDDEN, 10)
+        generator = torch.Generator().manual_seed(seed)
+        for layer in dense:
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)
+        self.namer = nn.Sequential(nn.BatchNorm1d(z, affine=False), dense[0], nn.ReLU(), dense[1])
+        transform = self._act.transform
+        self.register_buffer("codes", transform.code(transform.along_grid(torch.arange(-180.0, 180, STEP))), False)
+
+    @property
+    def _act(self) -> Any:
+        """The decoder's matrices: code (B, code_length) → (B, 3, 3)."""
+        return self.drawer.decoder.act
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """To minimise, the drawing's mean squared error + the cross-entropy of names; to record, the first alone."""
+        latents = self.drawer.encode(batch.images)
+        draws = len(batch.code) // len(latents)
+        drawn = self.drawer.decode(latents.repeat_interleave(draws, 0), batch.code)
+        error = F.mse_loss(drawn, batch.target)
+        # Detached: the names change nothing of the encoder.
+        naming = F.cross_entropy(self.namer(latents.detach()), batch.labels[::draws])
+        return error + naming, error.detach()
+
+    @torch.no_grad()
+    def search(self, images: Tensor) -> Candidates:
+        """Try all candidates on pictures (B, 1, 28, 28)."""
+        pieces = [self._search(piece) for piece in images.split(AT_ONCE)]
+        return Candidates(*map(torch.cat, zip(*pieces, strict=True)))
+
+    def _search(self, images: Tensor) -> Candidates:
+        count, tried = len(images), len(self.codes)
+        images = images.repeat_interleave(tried, 0)  # (B·T,1,28,28)
+        codes = self.codes.repeat(count, 1)  # (B·T,code_length)
+        back = warp(images, inverse(self._act(codes)))
+        latents = self.drawer.encode(back)
+        errors = (self.drawer.decode(latents, codes) - images).square().mean((1, 2, 3))
+        return Candidates(latents.unflatten(0, (count, tried)), errors.unflatten(0, (count, tried)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The scores (B, 10) of the digits, for the candidate whose drawing fits best."""
+        latents, errors = self.search(images)
+        return self.namer(latents[torch.arange(len(images), device=images.device), errors.argmin(1)])
