@@ -8,7 +8,7 @@ from typing import Any
 
 from gencaps_lib.experiments.spec import Experiment, ModelSpec
 from gencaps_lib.tasks import Task
-from gencaps_lib.training import REFERENCE, Optimiser
+from gencaps_lib.training import NONE_FASTER, REFERENCE, Optimiser
 from gencaps_lib.transforms import SIDE
 
 
@@ -68,6 +68,8 @@ _COMPOSED = Scale(
     full=adam(2e-3),
 )
 
+_WARP = Scale(quick={"encoder": _SMALL_ENCODER}, smoke=_TINY, short=adam(4e-3), full=adam(2e-3))
+
 # The rates of the article's models at quick are by the training loss of a few trials on shift transfer (learned
 # addresses: on shift extrapolation), each architecture by itself; they are reused for the other tasks. Those of the
 # baselines are the best of three on rotation extrapolation.
@@ -94,7 +96,9 @@ SCALES: dict[str, Scale] = {
     "composed-capsules": _COMPOSED,
     "composed-capsules-known": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
-    "autoencoder-warp": Scale(quick={"encoder": _SMALL_ENCODER}, smoke=_TINY, short=adam(4e-3), full=adam(2e-3)),
+    "composed-capsules-balanced": _COMPOSED,
+    "autoencoder-warp": _WARP,
+    "autoencoder-warp-learned": _WARP,
     "coordinate-decoder": Scale(
         quick={"width": 48, "encoder": _SMALL_ENCODER},
         smoke={"hidden": 64, "width": 8, "encoder": _TINY["encoder"]},
@@ -125,12 +129,16 @@ SCALES: dict[str, Scale] = {
 }
 
 
+_KEPT = ("z", "nonlinearity", "coordinates", "balance")  # what is no matter of size
+
+
 def model(
     architecture: str,
     short: Optimiser | None = None,
     growth: float = 0.0,
     precision: str | None = None,
     long: Optimiser | None = None,
+    faster: Mapping[str, float] = NONE_FASTER,
     **sizes: Any,
 ) -> dict[str, ModelSpec]:
     """A model at each profile.
@@ -139,14 +147,14 @@ def model(
     ----------
     architecture : one of `SCALES`
     short : how it is trained at quick and smoke, where not as its architecture is
-    growth, precision : as in `ModelSpec`
+    growth, precision, faster : as in `ModelSpec`
     long : how it is trained at large, where not as its architecture is
-    sizes : at full; of these, smaller profiles keep the length of the code and the nonlinearity
+    sizes : at full; of these, smaller profiles keep those in `_KEPT`
     """
     scale = SCALES[architecture]
-    kept: dict[str, Any] = {name: sizes[name] for name in ("z", "nonlinearity") if name in sizes}
-    quick = ModelSpec(architecture, {**kept, **scale.quick}, short or scale.short, growth, precision)
-    full = ModelSpec(architecture, sizes, scale.full, growth, precision)
+    kept: dict[str, Any] = {name: sizes[name] for name in _KEPT if name in sizes}
+    quick = ModelSpec(architecture, {**kept, **scale.quick}, short or scale.short, growth, precision, faster)
+    full = ModelSpec(architecture, sizes, scale.full, growth, precision, faster)
     return {
         "smoke": replace(quick, sizes={**kept, **scale.smoke}),
         "quick": quick,

@@ -14,7 +14,7 @@ from gencaps_lib.models.classifiers import (
     route_by_agreement,
     squash,
 )
-from gencaps_lib.models.composed import ComposedCapsules
+from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import LEAK, Autoencoder, CapsuleDecoder, Decoder, Encoder, Painter, PerCapsuleLinear
 from gencaps_lib.models.registry import ARCHITECTURES, build, count_parameters, layer_table, make, matched_decoder
@@ -27,6 +27,7 @@ __all__ = [
     "RECONSTRUCTION_WEIGHT",
     "AdversarialAutoencoder",
     "Autoencoder",
+    "BalancedAutoencoder",
     "CapsNet",
     "CapsuleDecoder",
     "ComposedCapsules",

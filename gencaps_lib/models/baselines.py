@@ -1,8 +1,8 @@
 """Baselines without capsules: decoders that get the transform in well-known ways.
 
-Two get the transform's true matrix, as `composed.KnownMatrix` computes it, and so are equivariant by construction. One
-moves the picture that it has drawn, the other moves the coordinates of the pixels. The third gets the code, as the
-article's models do.
+Two get the transform's true matrix, as `composed.KnownMatrix` computes it, and so are equivariant by construction (one
+of them can also learn a generator). One moves the picture that it has drawn, the other moves the coordinates of the
+pixels. The third gets the code, as the article's models do.
 
 References
 ----------
@@ -20,31 +20,50 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.models.article import ConvDecoder
-from gencaps_lib.models.composed import KnownMatrix
+from gencaps_lib.models.composed import ACTIONS, KnownMatrix, LearnedGenerator, learned_by
 from gencaps_lib.models.parts import Decoder, Painter, bias_of
-from gencaps_lib.transforms import SIDE, Transform, cells, inverse, move, warp
+from gencaps_lib.transforms import SIDE, Transform, cells, in_the_plane, inverse, move, warp
 
 
 class WarpedDecoder(ConvDecoder):
-    """The autoencoder's decoder draws the untransformed image from z alone, and the true transform moves this image.
+    """The autoencoder's decoder draws the untransformed image from z alone, and a matrix moves this image.
 
-    Pixels from outside are background and interpolation is bilinear, as in the targets.
+    Pixels from outside are background and interpolation is bilinear, as in the targets. A picture has no depth: of a
+    matrix that has, `transforms.in_the_plane` is left.
 
     Parameters
     ----------
     z : length of the latent code
     transform : the task's transform, for reading its code, its matrix, and the image's side
     channels, maps, hidden : as in `ConvDecoder`
+    action : how the matrix is computed from the code, one of `composed.ACTIONS`
     """
 
-    def __init__(self, z: int, transform: Transform, channels: int = 64, maps: int = 32, hidden: int = 256) -> None:
+    def __init__(
+        self,
+        z: int,
+        transform: Transform,
+        channels: int = 64,
+        maps: int = 32,
+        hidden: int = 256,
+        action: str = "known",
+    ) -> None:
         super().__init__(z, 0, SIDE, channels, maps, hidden)
-        self.act = KnownMatrix(transform)
+        self.act = ACTIONS[action](transform)
         self.margin = (transform.side - SIDE) // 2
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
         drawn = super().forward(latent, code[:, :0])  # (B,1,28,28)
-        return warp(drawn, self.act(code), self.margin)
+        return warp(drawn, in_the_plane(self.act(code)), self.margin)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw initial generators, if they are learned."""
+        if isinstance(self.act, LearnedGenerator):
+            self.act.reset_parameters(generator)
+
+    def learned(self) -> dict[str, list]:
+        """The ``"generators"`` (K, 3, 3) of the transform, if they are learned."""
+        return learned_by(self.act)
 
 
 class CoordinateDecoder(Decoder):

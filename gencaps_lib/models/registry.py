@@ -21,7 +21,7 @@ from gencaps_lib.models.adversarial import AdversarialAutoencoder
 from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCapsules
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.classifiers import CLASSIFIERS
-from gencaps_lib.models.composed import ComposedCapsules
+from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
 from gencaps_lib.tasks import Task
@@ -102,7 +102,9 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules": (Autoencoder, partial(ComposedCapsules, action="generator")),
     "composed-capsules-known": (Autoencoder, partial(ComposedCapsules, action="known")),
     "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
+    "composed-capsules-balanced": (BalancedAutoencoder, partial(ComposedCapsules, action="generator")),
     "autoencoder-warp": (Autoencoder, WarpedDecoder),
+    "autoencoder-warp-learned": (Autoencoder, partial(WarpedDecoder, action="generator")),
     "coordinate-decoder": (Autoencoder, CoordinateDecoder),
     "spatial-broadcast": (Autoencoder, _told(SpatialBroadcast)),
 }
