@@ -17,7 +17,9 @@ SIZES = {
     "composed-capsules": _COMPOSED,
     "composed-capsules-known": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
+    "composed-capsules-balanced": _COMPOSED,
     "autoencoder-warp": _SLIGHT,
+    "autoencoder-warp-learned": _SLIGHT,
     "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},
     "spatial-broadcast": _SLIGHT,
 }
