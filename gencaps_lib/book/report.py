@@ -21,9 +21,9 @@ def report(folder: str | os.PathLike) -> list[str]:
     """Lines of text: one row for each model of each experiment, then the claims with their verdicts.
 
     Losses are those of `Runs.summary`. If the folder has a folder for each profile, as the published results have, the
-    article's claims are decided at each profile by the seeds from `results.FRESH` on, and so are those of chapter 14, at
-    the first profile that has them; otherwise by all results. Claims
-    without runs are listed as not decided. The last lines name results that were left out.
+    article's claims are decided at each profile by the seeds from `results.FRESH` on, and so are those of chapter 14,
+    at the first profile that has them; otherwise by all results. Claims without runs are listed as not decided. The
+    last lines name results that were left out.
 
     Raises
     ------
