@@ -182,9 +182,9 @@ def _needs_depth(text: str, experiment: str) -> Claim:
     return Claim(text, experiment, (_COMPOSED, _DEPTH), quantity, _over(mean_outside, _COMPOSED, _DEPTH), least=2)
 
 
-# The claims of chapter 14. Their rules were written down after one trial with seed 0, on the bent sheet (worst ratio 2.1,
-# eigenvalues .03 away), and before any run with a seed from `results.FRESH` on; those seeds judge. The bounds are those
-# of chapter 12. What lies from ±120° on mirrors what was seen, within ±60°, so it is as hard to draw.
+# The claims of chapter 14. Their rules were written down after one trial with seed 0, on the bent sheet (worst ratio
+# 2.1, eigenvalues .03 away), and before any run with a seed from `results.FRESH` on; those seeds judge. The bounds are
+# those of chapter 12. What lies from ±120° on mirrors what was seen, within ±60°, so it is as hard to draw.
 DEPTH_CLAIMS: tuple[Claim, ...] = (
     _extrapolates(
         "With a third coordinate that is not drawn, a flat sheet is drawn from behind as from the front, every digit",
