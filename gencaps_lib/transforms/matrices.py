@@ -70,8 +70,9 @@ def move(matrices: Tensor, points: Tensor) -> Tensor:
 
 def in_the_plane(matrices: Tensor) -> Tensor:
     """What matrices (B, n, n) do to points without depth, as (B, 3, 3): their rows and columns 1, 2 and last."""
-    kept = [0, 1, matrices.shape[-1] - 1]
-    return matrices[:, kept][:, :, kept]
+    # In slices: an index of Python's numbers would be copied to the device, which is not possible in a CUDA graph.
+    rows = torch.cat([matrices[:, :2], matrices[:, -1:]], 1)
+    return torch.cat([rows[..., :2], rows[..., -1:]], 2)
 
 
 def matrix_exponential(matrices: Tensor) -> Tensor:
