@@ -193,7 +193,9 @@ DEPTH_CLAIMS: tuple[Claim, ...] = (
     ),
     _turns("It is the turn in space that is found for the flat sheet", "flat-sheet"),
     _needs_depth("Without the third coordinate the flat sheet is not drawn from behind", "flat-sheet"),
-    _extrapolates("A bent sheet is drawn from behind as from the front, every digit", "bent-sheet", _DEPTH),
+    _extrapolates(
+        "A bent sheet is drawn from behind as from the front, every digit", "bent-sheet", _DEPTH, verdict=FAILS
+    ),
     _turns("It is the turn in space that is found for the bent sheet", "bent-sheet"),
     _needs_depth("Without the third coordinate the bent sheet is not drawn from behind", "bent-sheet"),
 )
