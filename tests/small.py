@@ -19,9 +19,10 @@ SIZES = {
     "composed-capsules-linear": _COMPOSED,
     "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
+    "composed-capsules-balanced": _COMPOSED,
     "autoencoder-warp": _SLIGHT,
-    "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},
     "autoencoder-warp-generator": _SLIGHT,
+    "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},
     "coordinate-decoder-generator": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},
     "spatial-broadcast": _SLIGHT,
 }

@@ -55,7 +55,7 @@ QUESTION = re.compile(r"\*\*(Predict before you read on|Before you look)\.\*\*")
 FOLDED = {"hide-input", "hide-cell", "remove-cell", "remove-input"}
 # What begins with one of these names shows, loads or judges, and is not about a chapter's idea.
 PLUMBING = {"figures", "diagrams", "explorers", "results", "protocols", "verdicts", "print", "load_digits", "display"}
-BUILT = ("01", "02", "03", "04", "05", "07", "12")  # chapters that build what the library has
+BUILT = ("01", "02", "03", "04", "05", "07", "12", "14")  # chapters that build what the library has
 
 
 def is_folded(cell):

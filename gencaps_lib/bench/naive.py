@@ -5,6 +5,7 @@ It trains on the same data as `training.fit`. The comparison shows the gain of t
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from gencaps_lib.data import Digits
 from gencaps_lib.tasks import Batch, Task
 from gencaps_lib.training import Trainer
-from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Shift, Transform
+from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Sheet, Shift, Transform
 
 
 class _Canvas(Protocol):
@@ -62,8 +63,28 @@ def _shear(picture: Image.Image, transform: Shear, columns: float) -> Image.Imag
     return _fetch(picture, transform, ((1, -columns), (0, 1)))
 
 
+def _turn_sheet(picture: Image.Image, transform: Sheet, degrees: float) -> Image.Image:
+    """Write each pixel of a sheet that turns in depth on the two columns between which it is seen."""
+    turn, middle = math.radians(degrees), (picture.width - 1) / 2
+    pixels = _tensor(picture)[0].add(1).tolist()
+    written = [[0.0] * picture.width for _ in range(picture.height)]
+    for column in range(picture.width):
+        place = column / middle - 1
+        depth = transform.bend * math.sin(math.pi * place)
+        seen = (place * math.cos(turn) + depth * math.sin(turn) + 1) * middle
+        left = math.floor(seen)
+        for target, share in ((left, left + 1 - seen), (left + 1, seen - left)):
+            if 0 <= target < picture.width:
+                for row in range(picture.height):
+                    written[row][target] += share * pixels[row][column]
+    view = Image.new("F", picture.size)
+    view.putdata([min(ink, 2.0) for row in written for ink in row])
+    return view
+
+
 _MOVES: dict[type[Transform], Callable[..., Image.Image]] = {
     Shift: _paste,
+    Sheet: _turn_sheet,  # before what it is a kind of
     Rotation: _turn,
     RotationAndShift: _turn_and_paste,
     Scale: _scale,

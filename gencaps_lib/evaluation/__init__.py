@@ -29,6 +29,7 @@ from gencaps_lib.evaluation.equivariance import (
     generator_error,
     made_transform,
     normalised_gap,
+    spectrum_error,
     warp_curve,
 )
 from gencaps_lib.evaluation.recogniser import Recogniser, classes_of, recognisable, recognised, train_recogniser
@@ -63,6 +64,7 @@ __all__ = [
     "over_grid",
     "recognisable",
     "recognised",
+    "spectrum_error",
     "train_recogniser",
     "transfer_ratio",
     "warp_curve",

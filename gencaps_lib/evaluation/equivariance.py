@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -161,6 +162,31 @@ def generator_error(learned: Tensor, true: Tensor) -> list[float]:
     if learned.shape != true.shape or learned.dim() != 3:
         raise ValueError(f"generators must both have shape (K, 3, 3); got {tuple(learned.shape)}, {tuple(true.shape)}")
     return ((learned - true).norm(dim=(1, 2)) / true.norm(dim=(1, 2))).tolist()
+
+
+@torch.no_grad()
+def spectrum_error(learned: Tensor, true: Tensor) -> float:
+    r"""How far the eigenvalues of a learned generator are from those of the true one: the worst of the best pairing.
+
+    If a coordinate is not drawn, the parts choose its origin and its unit, and may mix the others into it: G is known
+    only up to a change of frame, :math:`P^{-1} G P`, and `generator_error` has no meaning. Eigenvalues stay the same in
+    all frames. Those of a rotation are i, −i and zeros.
+
+    Parameters
+    ----------
+    learned, true : (1, n, n) and (1, m, m); missing eigenvalues count as zeros
+
+    Raises
+    ------
+    ValueError
+        It is not one generator each.
+    """
+    if any(each.dim() != 3 or len(each) != 1 for each in (learned, true)):
+        raise ValueError(f"a spectrum needs one generator each; got {tuple(learned.shape)}, {tuple(true.shape)}")
+    found, wanted = (torch.linalg.eigvals(each[0].cpu()).tolist() for each in (learned, true))
+    length = max(len(found), len(wanted))
+    found, wanted = (values + [0j] * (length - len(values)) for values in (found, wanted))
+    return min(max(abs(a - b) for a, b in zip(found, order, strict=True)) for order in permutations(wanted))
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Any
 
 from gencaps_lib.experiments.spec import Experiment, ModelSpec
 from gencaps_lib.tasks import Task
-from gencaps_lib.training import REFERENCE, Optimiser
+from gencaps_lib.training import NONE_FASTER, REFERENCE, Optimiser
 from gencaps_lib.transforms import SIDE
 
 
@@ -110,6 +110,7 @@ SCALES: dict[str, Scale] = {
     "composed-capsules-linear": _COMPOSED,
     "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
+    "composed-capsules-balanced": _COMPOSED,
     "capsules-backwards": _COMPOSED,
     "capsules-backwards-known": _COMPOSED,
     "autoencoder-warp": _WARP,
@@ -136,12 +137,16 @@ SCALES: dict[str, Scale] = {
 }
 
 
+_KEPT = ("z", "nonlinearity", "coordinates", "balance")  # what is no matter of size
+
+
 def model(
     architecture: str,
     short: Optimiser | None = None,
     growth: float = 0.0,
     precision: str | None = None,
     long: Optimiser | None = None,
+    faster: Mapping[str, float] = NONE_FASTER,
     **sizes: Any,
 ) -> dict[str, ModelSpec]:
     """A model at each profile.
@@ -150,14 +155,14 @@ def model(
     ----------
     architecture : one of `SCALES`
     short : how it is trained at quick and smoke, where not as its architecture is
-    growth, precision : as in `ModelSpec`
+    growth, precision, faster : as in `ModelSpec`
     long : how it is trained at large, where not as its architecture is
-    sizes : at full; of these, smaller profiles keep the length of the code and the nonlinearity
+    sizes : at full; of these, smaller profiles keep those in `_KEPT`
     """
     scale = SCALES[architecture]
-    kept: dict[str, Any] = {name: sizes[name] for name in ("z", "nonlinearity") if name in sizes}
-    quick = ModelSpec(architecture, {**kept, **scale.quick}, short or scale.short, growth, precision)
-    full = ModelSpec(architecture, sizes, scale.full, growth, precision)
+    kept: dict[str, Any] = {name: sizes[name] for name in _KEPT if name in sizes}
+    quick = ModelSpec(architecture, {**kept, **scale.quick}, short or scale.short, growth, precision, faster)
+    full = ModelSpec(architecture, sizes, scale.full, growth, precision, faster)
     return {
         "smoke": replace(quick, sizes={**kept, **scale.smoke}),
         "quick": quick,

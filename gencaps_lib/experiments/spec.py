@@ -100,6 +100,7 @@ class ModelSpec:
     optimiser : by default the reference's
     growth : share of the steps in which the transforms grow, as in `training.fit`
     precision : precision of products in training; if None, see `Experiment.precision_on`
+    faster : learning rates of some parameters, as in `training.fit`
     """
 
     architecture: str
@@ -107,9 +108,11 @@ class ModelSpec:
     optimiser: Optimiser = REFERENCE
     growth: float = 0.0
     precision: str | None = None
+    faster: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", read_only(self.sizes))
+        object.__setattr__(self, "faster", read_only(self.faster))
 
     @property
     def kind(self) -> Kind:
@@ -224,6 +227,7 @@ class Experiment:
             "growth": self.spec(model).growth,
             "precision": self.precision_on(device, model),
             "draws": self.draws,
+            "faster": self.spec(model).faster,
         }
 
     def judged(self, test: Digits) -> Digits:

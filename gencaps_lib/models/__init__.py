@@ -16,7 +16,7 @@ from gencaps_lib.models.classifiers import (
     route_by_agreement,
     squash,
 )
-from gencaps_lib.models.composed import ComposedCapsules, GrowingCapsules, LearnedLinear
+from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules, LearnedLinear
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import LEAK, Autoencoder, CapsuleDecoder, Decoder, Encoder, Painter, PerCapsuleLinear
 from gencaps_lib.models.registry import (
@@ -39,6 +39,7 @@ __all__ = [
     "AdversarialAutoencoder",
     "Autoencoder",
     "Backwards",
+    "BalancedAutoencoder",
     "CapsNet",
     "CapsuleDecoder",
     "ComposedCapsules",

@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from gencaps_lib.models.article import ConvDecoder
 from gencaps_lib.models.composed import act_of, draw_act, learned_by
 from gencaps_lib.models.parts import Decoder, Painter, bias_of
-from gencaps_lib.transforms import SIDE, Transform, cells, inverse, move, warp
+from gencaps_lib.transforms import SIDE, Transform, cells, in_the_plane, inverse, move, warp
 
 
 class WarpedDecoder(ConvDecoder):
     """The autoencoder's decoder draws the untransformed image from z alone, and a matrix moves this image.
 
-    Pixels from outside are background and interpolation is bilinear, as in the targets.
+    Pixels from outside are background and interpolation is bilinear, as in the targets. A picture has no depth: of a
+    matrix that has, `transforms.in_the_plane` is left.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class WarpedDecoder(ConvDecoder):
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
         drawn = super().forward(latent, code[:, :0])  # (B,1,28,28)
-        return warp(drawn, self.act(code), self.margin)
+        return warp(drawn, in_the_plane(self.act(code)), self.margin)
 
 
 class CoordinateDecoder(Decoder):

@@ -8,20 +8,23 @@ References
 ----------
 Hinton, Krizhevsky, Wang (2011), "Transforming auto-encoders": a known transform acts on the poses of capsules.
 Rao, Ruderman (1999), "Learning Lie groups for invariant visual perception": learned generators.
-The decoder is ours.
+The decoder is ours, and so are places with a coordinate that no picture shows.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencaps_lib.models.parts import CapsuleDecoder, bias_of
+from gencaps_lib.models.parts import Autoencoder, CapsuleDecoder, bias_of
 from gencaps_lib.routing import to_index_space
 from gencaps_lib.transforms import Transform, affine, exponential, inverse, move
+
+if TYPE_CHECKING:
+    from gencaps_lib.tasks import Batch
 
 INKED = 20  # side of the box that a digit fills, in pixels
 
@@ -87,15 +90,20 @@ class LearnedGenerator(nn.Module):
 
     A transform with several parameters has one generator for each, see `matrices.exponential`.
 
+    Parameters
+    ----------
+    transform : for reading its code
+    coordinates : number of coordinates D of a place; those after row and column are drawn by no picture
+
     Attributes
     ----------
-    upper : (K, 2, 3), the generators without their last row, which is zero
+    upper : (K, D, D + 1), the generators without their last row, which is zero
     """
 
-    def __init__(self, transform: Transform) -> None:
+    def __init__(self, transform: Transform, coordinates: int = 2) -> None:
         super().__init__()
         self.transform = transform
-        self.upper = nn.Parameter(torch.empty(transform.dimensions, 2, 3))
+        self.upper = nn.Parameter(torch.empty(transform.dimensions, coordinates, coordinates + 1))
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -103,8 +111,24 @@ class LearnedGenerator(nn.Module):
         nn.init.normal_(self.upper, std=0.1, generator=generator)
 
     def generators(self) -> Tensor:
-        """The learned generators (K, 3, 3)."""
+        """The learned generators (K, D + 1, D + 1)."""
         return F.pad(self.upper, (0, 0, 0, 1))
+
+    def imbalance(self) -> Tensor:
+        r"""How far the generators are from letting nothing shrink or grow: a scalar, at least 0.
+
+        .. math:: \sum_{k \text{ odd}} \Bigl( \tfrac{1}{k} \operatorname{tr} G^k \Bigr)^2, \qquad k \le D
+
+        Equation :eq:`eq-balance`. It is 0 if and only if the eigenvalues come in pairs λ, −λ, up to zeros: seen
+        backwards, the group has the same rates as forwards. For D = 3 and tr G = 0, it is (det G)². It says nothing of
+        an axis, a plane or a speed.
+        """
+        power = linear = self.upper[..., :-1]  # (K,D,D)
+        total = linear.diagonal(dim1=1, dim2=2).sum(1).square()
+        for k in range(3, linear.shape[-1] + 1, 2):
+            power = power @ linear @ linear
+            total = total + (power.diagonal(dim1=1, dim2=2).sum(1) / k).square()
+        return total.sum()
 
     def forward(self, code: Tensor) -> Tensor:
         return exponential(self.transform.parameters(code), self.generators(), self.transform.factors)
@@ -175,7 +199,7 @@ def draw_act(act: nn.Module, generator: torch.Generator | None) -> None:
 
 
 def learned_by(act: nn.Module) -> dict[str, list]:
-    """What a module of `ACTIONS` learned: ``"generators"`` (K, 3, 3), or ``"linear"`` (L, 2, 3); else nothing."""
+    """What a module of `ACTIONS` learned: ``"generators"`` (K, D + 1, D + 1), ``"linear"`` (L, 2, 3), or nothing."""
     if isinstance(act, LearnedGenerator):
         return {"generators": act.generators().tolist()}
     return {"linear": act.upper.tolist()} if isinstance(act, LearnedLinear) else {}
@@ -186,8 +210,9 @@ class ComposedCapsules(CapsuleDecoder):
 
     .. math:: \text{address}_n = A(t) \, p_n(z), \qquad \text{activation}_n = \sigma_n(z)
 
-    Equation :eq:`eq-composed`. Addresses are converted to index space as in `ContinuousCapsules`; the map is as large
-    as the image.
+    Equation :eq:`eq-composed`. A place may have more than two coordinates: the matrix moves all of them, and the first
+    two of the moved place are drawn, equation :eq:`eq-hidden`. Addresses are converted to index space as in
+    `ContinuousCapsules`; the map is as large as the image.
 
     Parameters
     ----------
@@ -198,15 +223,17 @@ class ComposedCapsules(CapsuleDecoder):
     channels : number of feature maps C, with one stamp each
     hidden : width of the two dense layers
     capsules : number of parts N
+    coordinates : number of coordinates D of a place; more than two need a generator that is learned
+    balance : weight of the generator's imbalance in the loss of a `BalancedAutoencoder`
 
     Attributes
     ----------
-    act : code (B, code_length) → matrices (B, 3, 3)
+    act : code (B, code_length) → matrices (B, D + 1, D + 1)
 
     Raises
     ------
     ValueError
-        The action is unknown.
+        The action is unknown, or has not so many coordinates.
     """
 
     stride = 1
@@ -219,12 +246,20 @@ class ComposedCapsules(CapsuleDecoder):
         channels: int = 4,
         hidden: int = 512,
         capsules: int = 192,
+        coordinates: int = 2,
+        balance: float = 1.0,
     ) -> None:
-        act = act_of(action, transform)
+        learned = action == "generator"
+        if coordinates < 2 or (coordinates > 2 and not learned):
+            raise ValueError(f"places have two coordinates, or more if the generator is learned; got {coordinates}")
+        act = LearnedGenerator(transform, coordinates) if learned else act_of(action, transform)
         super().__init__(transform.side, Stamps(channels))
+        self.balance = balance
         self.act = act
         self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.address = nn.Sequential(nn.Linear(hidden, capsules * 2), nn.Unflatten(1, (capsules, 2)))
+        self.address = nn.Sequential(
+            nn.Linear(hidden, capsules * coordinates), nn.Unflatten(1, (capsules, coordinates))
+        )
         self.activation = nn.Sequential(
             nn.Linear(hidden, capsules * channels), nn.Sigmoid(), nn.Unflatten(1, (capsules, channels))
         )
@@ -236,7 +271,7 @@ class ComposedCapsules(CapsuleDecoder):
         nn.init.uniform_(bias_of(self.address[0]), -edge, edge, generator=generator)
 
     def parts(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Addresses (B, N, 2) in the object's frame and activations (B, N, C), from the latent code alone."""
+        """Places (B, N, D) in the object's frame and activations (B, N, C), from the latent code alone."""
         hidden = self.dense(latent)  # (B,hidden)
         return self.address(hidden), self.activation(hidden)
 
@@ -246,7 +281,7 @@ class ComposedCapsules(CapsuleDecoder):
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         places, activations = self.parts(latent)
-        return to_index_space(move(self.act(code), places), self.size), activations
+        return to_index_space(move(self.act(code), places)[..., :2], self.size), activations
 
 
 class MovedStamps(Stamps):
@@ -297,3 +332,14 @@ class GrowingCapsules(ComposedCapsules):
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
         return self.paint.moved(self.maps(latent, code), self.act(code)[:, :2, :2])
+
+
+class BalancedAutoencoder(Autoencoder):
+    """An autoencoder of composed capsules that are asked to learn a group in which nothing shrinks or grows."""
+
+    decoder: ComposedCapsules
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """To minimise, the squared error + balance · `LearnedGenerator.imbalance`; to record, the squared error."""
+        error = F.mse_loss(self(batch.images, batch.code), batch.target)
+        return error + self.decoder.balance * self.decoder.act.imbalance(), error.detach()

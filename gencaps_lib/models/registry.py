@@ -22,7 +22,7 @@ from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCap
 from gencaps_lib.models.backwards import Backwards
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.classifiers import CLASSIFIERS
-from gencaps_lib.models.composed import ComposedCapsules, GrowingCapsules
+from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
 from gencaps_lib.tasks import Task
@@ -105,6 +105,7 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules-linear": (Autoencoder, partial(ComposedCapsules, action="linear")),
     "composed-capsules-growing": (Autoencoder, partial(GrowingCapsules, action="generator")),
     "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
+    "composed-capsules-balanced": (BalancedAutoencoder, partial(ComposedCapsules, action="generator")),
     "autoencoder-warp": (Autoencoder, WarpedDecoder),
     "coordinate-decoder": (Autoencoder, CoordinateDecoder),
     "autoencoder-warp-generator": (Autoencoder, partial(WarpedDecoder, action="generator")),

@@ -86,6 +86,7 @@ def list_experiments(options: argparse.Namespace, profile: str) -> int:
                 f"{experiment.steps:>9,} steps of {experiment.batch}  {spec.optimiser.name} {spec.optimiser.lr:g}"
                 + (f", transforms grow in the first {spec.growth:.0%}" if spec.growth else "")
                 + (f", products in {spec.precision}" if spec.precision else "")
+                + "".join(f", {times:g} times the rate for {part}" for part, times in spec.faster.items())
             )
     return 0
 

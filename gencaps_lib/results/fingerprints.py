@@ -36,6 +36,7 @@ def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
         "task": task,
         **({"growth": spec.growth} if spec.growth else {}),
         **({"precision": spec.precision} if spec.precision else {}),
+        **({"faster": plain(spec.faster)} if spec.faster else {}),
         **({"draws": experiment.draws} if experiment.draws != 1 else {}),
         **({"test_sample": experiment.test_sample} if experiment.test_sample is not None else {}),
         "steps": experiment.steps,

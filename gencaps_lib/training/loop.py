@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
+from types import MappingProxyType
 from typing import Protocol, cast
 
 import torch
@@ -28,6 +29,7 @@ from gencaps_lib.training.capture import WARM_UP, capture_step, side_stream, tur
 from gencaps_lib.training.optimisers import REFERENCE, Optimiser
 from gencaps_lib.training.precision import check_precision, precision_context
 
+NONE_FASTER: Mapping[str, float] = MappingProxyType({})
 SMALLEST_REACH = 0.25  # share of each digit's range at the first step, if transforms grow in training
 
 
@@ -125,6 +127,7 @@ class Trainer:
         growth: float = 0.0,
         precision: str | None = "float32",
         draws: int = 1,
+        faster: Mapping[str, float] = NONE_FASTER,
     ) -> None:
         self.model, self.task, self.digits, self.batch, self.draws = model, task, digits, batch, draws
         self.precision = check_precision(precision)
@@ -136,8 +139,10 @@ class Trainer:
         self.objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
         self.rival: Rival | None = getattr(model, "rival", None)
         rivals = set() if self.rival is None else set(map(id, self.rival.parameters()))
-        own = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in rivals]
-        self.optimiser = optimiser.make(own, self.device)
+        own = {name: each for name, each in model.named_parameters() if each.requires_grad and id(each) not in rivals}
+        self.optimiser = optimiser.make(own.values(), self.device)
+        for part, times in faster.items():
+            self._apart(own, part, times)
         self.rates: list[float] | Tensor | None = None
         if optimiser.schedule != "constant":
             self.rates = optimiser.rates(steps)
@@ -150,6 +155,15 @@ class Trainer:
             self.rival_optimiser = replace(optimiser, schedule="constant").make(self.rival.parameters(), self.device)
         self.losses = torch.zeros(steps, device=self.device)
         self.made = torch.zeros(1, dtype=torch.int64, device=self.device)
+
+    def _apart(self, own: dict[str, nn.Parameter], part: str, times: float) -> None:
+        """Give the parameters whose name contains `part` a group of their own, with `times` the learning rate."""
+        chosen = [own.pop(name) for name in list(own) if part in name]
+        if not chosen:
+            raise ValueError(f"no parameter that is left has {part!r} in its name: choose a part of another name")
+        first, taken = self.optimiser.param_groups[0], set(map(id, chosen))
+        first["params"] = [each for each in first["params"] if id(each) not in taken]
+        self.optimiser.add_param_group({**first, "params": chosen, "lr": first["lr"] * times, "times": times})
 
     def draw(self) -> Batch:
         """The batch of the next step."""
@@ -199,10 +213,11 @@ class Trainer:
         else:
             rate = self.rates[int(self.made)]
         for group in self.optimiser.param_groups:
+            own = rate * group.get("times", 1)
             if isinstance(group["lr"], Tensor):
-                group["lr"].copy_(torch.as_tensor(rate))
+                group["lr"].copy_(torch.as_tensor(own))
             else:
-                group["lr"] = rate
+                group["lr"] = own
 
     def forget_gradients(self) -> None:
         """Delete the gradients, to free their memory."""
@@ -231,6 +246,7 @@ def fit(
     growth: float = 0.0,
     precision: str = "float32",
     draws: int = 1,
+    faster: Mapping[str, float] = NONE_FASTER,
 ) -> list[float]:
     """Train a model in place to transform digits.
 
@@ -257,6 +273,7 @@ def fit(
         See `Task.sample`; 0 by default.
     precision : precision of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
     draws : number of transforms of each image in a batch; more transforms mean fewer images to encode
+    faster : part of a parameter's name → how many times the learning rate parameters with such a name have
 
     Returns
     -------
@@ -266,7 +283,7 @@ def fit(
     ------
     ValueError
         Steps, batch or draws below 1, a batch that is not a multiple of draws, no digits, a growth outside [0, 1], an
-        unknown precision, or capture on another device than CUDA.
+        unknown precision, capture on another device than CUDA, or a name in `faster` that no parameter has.
     DivergedError
         The loss is not finite; the error names the step.
     """
@@ -281,7 +298,7 @@ def fit(
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured, but the digits are on {device}: omit capture")
     captures = device.type == "cuda" if capture is None else capture
-    trainer = Trainer(model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws)
+    trainer = Trainer(model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws, faster)
     model.train()
     try:
         _make_steps(trainer, steps, captures, progress)

@@ -2,7 +2,17 @@
 
 from gencaps_lib.transforms.families import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, Transform
 from gencaps_lib.transforms.images import BACKGROUND, SIDE, check_images, rotate, shift, warp
-from gencaps_lib.transforms.matrices import affine, cells, exponential, inverse, move, rotation, translation
+from gencaps_lib.transforms.matrices import (
+    affine,
+    cells,
+    exponential,
+    in_the_plane,
+    inverse,
+    move,
+    rotation,
+    translation,
+)
+from gencaps_lib.transforms.sheets import Sheet
 
 __all__ = [
     "BACKGROUND",
@@ -12,12 +22,14 @@ __all__ = [
     "RotationAndShift",
     "Scale",
     "Shear",
+    "Sheet",
     "Shift",
     "Transform",
     "affine",
     "cells",
     "check_images",
     "exponential",
+    "in_the_plane",
     "inverse",
     "move",
     "rotate",

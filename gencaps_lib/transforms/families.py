@@ -59,10 +59,10 @@ class Transform(Protocol):
         """The parameters t (B, dimensions) of codes (B, code_length); zero for the identity."""
 
     def matrix(self, parameters: Tensor) -> Tensor:
-        """The matrices (B, 3, 3) that move addresses as the transform moves images, see `matrices`."""
+        """The matrices (B, 3, 3), in depth (B, 4, 4), that move addresses as the transform moves images: `matrices`."""
 
     def generators(self) -> Tensor:
-        """The generators (dimensions, 3, 3); the matrix is their `matrices.exponential`."""
+        """The generators (dimensions, 3, 3), in depth (…, 4, 4); the matrix is their `matrices.exponential`."""
 
     def is_peak(self, point: float) -> bool:
         """Whether targets at this point of a grid are sharper than at points near it, so that losses have a peak."""

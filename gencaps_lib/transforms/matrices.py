@@ -1,7 +1,8 @@
-"""Affine maps of the plane as matrices, and one-parameter groups: the exponentials of generators.
+"""Affine maps as matrices, and one-parameter groups: the exponentials of generators.
 
-A matrix (3, 3) with last row (0, 0, 1) acts on (row, column, 1). Rows run downwards. The picture spans [-1, 1], from
-the first cell's centre to the last cell's, as in `routing.to_index_space`: a pixel's side is 2 / (side − 1).
+A matrix (3, 3) with last row (0, 0, 1) acts on (row, column, 1); one of (4, 4) on (row, column, depth, 1). Rows run
+downwards. The picture spans [-1, 1], from the first cell's centre to the last cell's, as in `routing.to_index_space`: a
+pixel's side is 2 / (side − 1).
 
 References
 ----------
@@ -62,8 +63,16 @@ def inverse(matrices: Tensor) -> Tensor:
 
 
 def move(matrices: Tensor, points: Tensor) -> Tensor:
-    """Move points (B, N, 2) by matrices (B, 3, 3), one matrix for each row of the batch: (B, N, 2)."""
-    return points @ matrices[:, :2, :2].transpose(1, 2) + matrices[:, None, :2, 2]
+    """Move points (B, N, D) by matrices (B, D + 1, D + 1), one matrix for each row of the batch: (B, N, D)."""
+    axes = points.shape[-1]
+    return points @ matrices[:, :axes, :axes].transpose(1, 2) + matrices[:, None, :axes, -1]
+
+
+def in_the_plane(matrices: Tensor) -> Tensor:
+    """What matrices (B, n, n) do to points without depth, as (B, 3, 3): their rows and columns 1, 2 and last."""
+    # In slices: an index of Python's numbers would be copied to the device, which is not possible in a CUDA graph.
+    rows = torch.cat([matrices[:, :2], matrices[:, -1:]], 1)
+    return torch.cat([rows[..., :2], rows[..., -1:]], 2)
 
 
 def matrix_exponential(matrices: Tensor) -> Tensor:
@@ -96,12 +105,12 @@ def exponential(parameters: Tensor, generators: Tensor, factors: Sequence[int]) 
     Parameters
     ----------
     parameters : (B, K), the t
-    generators : (K, 3, 3), the G; their last rows are zero
+    generators : (K, n, n), the G; their last rows are zero
     factors : number of parameters of each factor; the sum is K
 
     Returns
     -------
-    (B, 3, 3)
+    (B, n, n)
     """
     pieces = zip(parameters.split(list(factors), 1), generators.split(list(factors)), strict=True)
     product, *later = [matrix_exponential(torch.einsum("bk,kij->bij", t, generator)) for t, generator in pieces]
