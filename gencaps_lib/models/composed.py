@@ -13,7 +13,7 @@ The decoder is ours, and so are places with a coordinate that no picture shows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -163,9 +163,12 @@ class LearnedLinear(nn.Module):
 
     def __init__(self, transform: Transform) -> None:
         super().__init__()
-        code = transform.code(transform.along_grid(torch.zeros(1)))[0]
-        self.with_one = not code.any()
-        self.register_buffer("start", torch.cat([torch.ones(1), code]) if self.with_one else code, persistent=False)
+        # Its value is read, also where a model is built without memory, on the device "meta".
+        with torch.device("cpu"):
+            code = transform.code(transform.along_grid(torch.zeros(1)))[0]
+            self.with_one = not code.any()
+            start = torch.cat([torch.ones(1), code]) if self.with_one else code
+        self.register_buffer("start", start.to(torch.get_default_device()), persistent=False)
         self.upper = nn.Parameter(torch.empty(len(self.start), 2, 3))
         self.reset_parameters()
 
@@ -342,4 +345,5 @@ class BalancedAutoencoder(Autoencoder):
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """To minimise, the squared error + balance · `LearnedGenerator.imbalance`; to record, the squared error."""
         error = F.mse_loss(self(batch.images, batch.code), batch.target)
-        return error + self.decoder.balance * self.decoder.act.imbalance(), error.detach()
+        act = cast(LearnedGenerator, self.decoder.act)
+        return error + self.decoder.balance * act.imbalance(), error.detach()
