@@ -68,7 +68,7 @@ LOOK = {
     "composed-capsules-linear": ("#000000", "-."),
     "composed-capsules-growing": ("#56B4E9", "--"),
     "composed-capsules-oriented": ("#56B4E9", "-"),
-    "composed-capsules-depth": ("#0072B2", "-"),
+    "composed-capsules-depth": ("#0072B2", "--"),
     "autoencoder-warp": ("#D55E00", "--"),
     "autoencoder-warp-generator": ("#D55E00", "-."),
     "coordinate-decoder": ("#009E73", "-"),
