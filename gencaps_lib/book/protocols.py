@@ -8,6 +8,7 @@ from textwrap import wrap
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 from gencaps_lib.book.authors import AUTHORS
 from gencaps_lib.book.figures import WIDTH, Picture, log_scale, own_style
@@ -197,6 +198,7 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
     bounds = Line2D([], [], color="#D55E00", lw=2, marker=">", label="bound")
     figure.legend(handles=[*handles, bounds], loc="outside lower center", ncols=4, fontsize=11)
     log_scale(axes, "x")
+    axes.xaxis.set_major_locator(FixedLocator([0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 10]))
     axes.set(ylim=(len(rows) - 0.5, -0.7), yticks=[], xlabel="effect (a ratio) with its 95 % interval")
     axes.spines["left"].set_visible(False)
     return Picture(figure, alt="Effects of the claims at each protocol. " + "; ".join(told) + ".")
