@@ -278,7 +278,7 @@ def _rotations_beyond() -> list[Experiment]:
 
 
 # For sheets that turn in depth: small angles first, and a generator that learns faster than the rest, at quick with the
-# rate 3e-2. Chapter 14 says what each buys.
+# rate 3e-2. Chapter 14 says why.
 _QUICK_GENERATOR: dict[str, Any] = {"growth": _GROWTH, "faster": {"act.upper": 7.5}}
 
 

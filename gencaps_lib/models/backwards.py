@@ -46,7 +46,7 @@ class Candidates(NamedTuple):
 class Backwards(nn.Module):
     r"""A model that draws rotations, and a small network that names digits from its latent code.
 
-    .. math:: e(\theta) = \mathrm{mean}\,(D(E(A(\theta)^{-1} x), \theta) - x)^2
+    .. math:: \varepsilon(\theta) = \mathrm{mean}\,(D(E(A(\theta)^{-1} x), \theta) - x)^2
 
     Equation :eq:`eq-candidate`.
 
