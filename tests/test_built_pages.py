@@ -55,6 +55,7 @@ def visit(book, browser):
             page.set_viewport_size(size)
             page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
             if size is LAPTOP:
+                page.wait_for_timeout(500)  # 300 ms after a change of size the theme makes what scrolls reachable
                 seen.cut_formulas += page.evaluate(CUT_FORMULAS)
                 seen.cut_code = page.evaluate(CUT_CODE)
             seen.violations[theme] = violations(page)
