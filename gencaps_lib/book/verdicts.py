@@ -111,10 +111,9 @@ class Means:
 def _shares(count: int, stream: int) -> np.ndarray:
     """How much each of `count` samples counts: (1 + resamples, count), in the first row all alike."""
     chosen = np.random.default_rng(stream).integers(count, size=(RESAMPLES, count))
-    shares = np.zeros((1 + RESAMPLES, count))
-    np.add.at(shares, (np.arange(1, 1 + RESAMPLES)[:, None], chosen), 1)
-    shares[0] = 1
-    return shares / count
+    rows = count * np.arange(RESAMPLES)[:, None]
+    drawn = np.bincount((rows + chosen).ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count)
+    return np.vstack([np.ones(count), drawn]) / count
 
 
 def _holds_at_quick() -> dict[str, str]:
