@@ -157,11 +157,11 @@ def test_nothing_shrinks_or_grows_in_a_turn_and_much_does_in_a_spiral(generator)
 def test_the_loss_counts_the_imbalance_and_records_the_error_alone(digits, generator):
     task = EXPERIMENTS["flat-sheet"].at("smoke").task
     batch: Batch = draw_batch(task, digits, 8, generator)
-    model = make("composed-capsules-balanced", FLAT, **SMALL, coordinates=3, balance=2.0)
+    model = make("composed-capsules-balanced", FLAT, **SMALL, coordinates=3)
     error = (model(batch.images, batch.code) - batch.target).square().mean()
     to_minimise, recorded = model.loss(batch)
     assert recorded.item() == pytest.approx(error.item())
-    assert to_minimise.item() == pytest.approx((error + 2 * model.decoder.act.imbalance()).item())
+    assert to_minimise.item() == pytest.approx((error + model.decoder.act.imbalance()).item())
     assert model.decoder.act.imbalance() > 0
 
 
@@ -174,7 +174,7 @@ def test_a_decoder_finds_the_turn_in_depth_from_pictures(generator):
         teacher.act.upper.copy_(FLAT.generators()[:, :3])
     start = spectrum_error(pupil.act.generators(), FLAT.generators())
     adapt = torch.optim.Adam(pupil.act.parameters(), 0.05)
-    for _ in range(60):
+    for _ in range(120):  # half as many are enough for most of the weights that may be drawn
         latent = torch.randn(8, 3, generator=generator)
         code = FLAT.code(120 * torch.rand(8, 1, generator=generator) - 60)
         adapt.zero_grad()

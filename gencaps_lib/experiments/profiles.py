@@ -137,7 +137,7 @@ SCALES: dict[str, Scale] = {
 }
 
 
-_KEPT = ("z", "nonlinearity", "coordinates", "balance")  # what is no matter of size
+_KEPT = ("z", "nonlinearity", "coordinates")  # what is no matter of size
 
 
 def model(

@@ -329,16 +329,17 @@ def _rotation_ranges() -> list[Experiment]:
     # A picture is encoded and drawn for each of 36 candidates, so there are few angles at every profile.
     backwards = replace(task, name="rotation-backwards", grid=_SOME_ANGLES[::2])
     every = replace(task, name="rotation-range-all", seen=training_ranges((-180, 180), {}))
+
+    def named_at_once(title: str, names: tuple[str, ...], task: Task) -> Experiment:
+        small, smallest = (replace(task, grid=grid) for grid in (_SOME_ANGLES, _SOME_ANGLES[::2]))
+        models = {name: model(name) for name in names}
+        return at_all_profiles(title, (), models, task, small, smallest, steps=1200, full_steps=20_000)
+
     return [
-        at_all_profiles(
+        named_at_once(
             "recognise a '3' and a '4' at angles at which only other digits were seen",
-            (),
-            {name: model(name) for name in ("capsnet", "plain-classifier")},
+            ("capsnet", "plain-classifier"),
             task,
-            replace(task, grid=_SOME_ANGLES),
-            replace(task, grid=_SOME_ANGLES[::2]),
-            steps=1200,
-            full_steps=20_000,
         ),
         at_all_profiles(
             "the same by a generator of drawings that is run backwards",
@@ -356,16 +357,7 @@ def _rotation_ranges() -> list[Experiment]:
             full_steps=20_000,
             test_digits=20,
         ),
-        at_all_profiles(
-            "the same with every digit seen at all angles",
-            (),
-            {"plain-classifier": model("plain-classifier")},
-            every,
-            replace(every, grid=_SOME_ANGLES),
-            replace(every, grid=_SOME_ANGLES[::2]),
-            steps=1200,
-            full_steps=20_000,
-        ),
+        named_at_once("the same with every digit seen at all angles", ("plain-classifier",), every),
     ]
 
 

@@ -31,16 +31,10 @@ AT_ONCE = 40  # pictures searched at once
 
 
 class Candidates(NamedTuple):
-    """What B pictures are at T candidate angles.
+    """What B pictures are at T candidate angles."""
 
-    Attributes
-    ----------
-    latents : (B, T, z), of the pictures turned back
-    errors : (B, T), mean squared differences of the drawings from the pictures
-    """
-
-    latents: Tensor
-    errors: Tensor
+    latents: Tensor  #: (B, T, z), of the pictures turned back
+    errors: Tensor  #: (B, T), mean squared differences of the drawings from the pictures
 
 
 class Backwards(nn.Module):
@@ -83,12 +77,10 @@ class Backwards(nn.Module):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """To minimise, the drawing's mean squared error + the cross-entropy of names; to record, the first alone."""
-        latents = self.drawer.encode(batch.images)
-        draws = len(batch.code) // len(latents)
-        drawn = self.drawer.decode(latents.repeat_interleave(draws, 0), batch.code)
-        error = F.mse_loss(drawn, batch.target)
+        latents = self.drawer.encode_for(batch.images, batch.code)
+        error = F.mse_loss(self.drawer.decode(latents, batch.code), batch.target)
         # Detached: the names change nothing of the encoder.
-        naming = F.cross_entropy(self.namer(latents.detach()), batch.labels[::draws])
+        naming = F.cross_entropy(self.namer(latents.detach()), batch.labels)
         return error + naming, error.detach()
 
     @torch.no_grad()

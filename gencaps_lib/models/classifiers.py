@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gencaps_lib.models.backwards import STEP
 from gencaps_lib.models.parts import bias_of
 from gencaps_lib.transforms import SIDE, Rotation, check_images, inverse, warp
 
@@ -274,7 +275,7 @@ class PlainClassifier(_Classifier):
 class SurestUpright(PlainClassifier):
     """A control of `backwards.Backwards`: it knows upright digits only, and turns back to where it is surest.
 
-    A picture is turned back by 36 candidates, 10° apart, with the true matrix. The answer is that for the candidate at
+    A picture is turned back by the same candidates, with the true matrix. The answer is that for the candidate at
     which one digit has the largest share. Nothing is drawn. Takes the sizes of `PlainClassifier`.
     """
 
@@ -292,7 +293,7 @@ class SurestUpright(PlainClassifier):
         return torch.cat([self._surest(piece) for piece in images.split(self.at_once)])
 
     def _surest(self, images: Tensor) -> Tensor:
-        degrees = torch.arange(-180, 180, 10, dtype=images.dtype, device=images.device)
+        degrees = torch.arange(-180, 180, STEP, dtype=images.dtype, device=images.device)
         back = inverse(Rotation().matrix(degrees.deg2rad()[:, None])).repeat(len(images), 1, 1)  # (B·T,3,3)
         turned = warp(images.repeat_interleave(len(degrees), 0), back)
         shares = super().forward(turned).softmax(1).unflatten(0, (-1, len(degrees)))  # (B,T,10)

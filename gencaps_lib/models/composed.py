@@ -227,7 +227,6 @@ class ComposedCapsules(CapsuleDecoder):
     hidden : width of the two dense layers
     capsules : number of parts N
     coordinates : number of coordinates D of a place; more than two need a generator that is learned
-    balance : weight of the generator's imbalance in the loss of a `BalancedAutoencoder`
 
     Attributes
     ----------
@@ -250,15 +249,12 @@ class ComposedCapsules(CapsuleDecoder):
         hidden: int = 512,
         capsules: int = 192,
         coordinates: int = 2,
-        balance: float = 1.0,
     ) -> None:
         learned = action == "generator"
         if coordinates < 2 or (coordinates > 2 and not learned):
             raise ValueError(f"places have two coordinates, or more if the generator is learned; got {coordinates}")
-        act = LearnedGenerator(transform, coordinates) if learned else act_of(action, transform)
         super().__init__(transform.side, Stamps(channels))
-        self.balance = balance
-        self.act = act
+        self.act = LearnedGenerator(transform, coordinates) if learned else act_of(action, transform)
         self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.address = nn.Sequential(
             nn.Linear(hidden, capsules * coordinates), nn.Unflatten(1, (capsules, coordinates))
@@ -309,6 +305,7 @@ class MovedStamps(Stamps):
         self.register_buffer("offsets", torch.cartesian_prod(steps, steps), persistent=False)  # (side²,2), d
 
     def moved(self, maps: Tensor, linear: Tensor) -> Tensor:
+        """The image (B, 1, S, S) of maps (B, C, S, S), with stamps moved by linear parts (B, 2, 2)."""
         back = self.offsets @ inverse(affine(linear, torch.zeros_like(linear[..., 0])))[:, :2, :2].mT  # (B,side²,2)
         spread = 2 * (2 * self.log_width).exp()[:, None]
         kernels = self.amplitude[:, None] * (-back.square().sum(2)[:, None] / spread).exp()  # (B,C,side²)
@@ -343,7 +340,7 @@ class BalancedAutoencoder(Autoencoder):
     decoder: ComposedCapsules
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """To minimise, the squared error + balance · `LearnedGenerator.imbalance`; to record, the squared error."""
+        """To minimise, the squared error + `LearnedGenerator.imbalance`; to record, the squared error."""
         error = F.mse_loss(self(batch.images, batch.code), batch.target)
         act = cast(LearnedGenerator, self.decoder.act)
-        return error + self.decoder.balance * act.imbalance(), error.detach()
+        return error + act.imbalance(), error.detach()
