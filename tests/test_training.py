@@ -378,6 +378,13 @@ def test_a_rival_is_trained_by_its_own_optimiser_for_its_own_steps(task, digits)
     assert all(0 < loss < 2 for loss in history)
 
 
+def test_a_rival_can_have_an_optimiser_of_its_own(task, digits):
+    model = build("adversarial-autoencoder", task)
+    before = [weight.detach().clone() for weight in model.rival.parameters()]
+    fit(model, task, digits, 2, batch=16, progress=False, rival_optimiser=Optimiser("sgd", 1e-30))
+    torch.testing.assert_close(before, list(model.rival.parameters()), rtol=0, atol=1e-20)
+
+
 def test_the_critic_pushes_codes_into_the_cube(task, digits):
     free, pushed = build("autoencoder", task), build("adversarial-autoencoder", task)
     for model in (free, pushed):
@@ -443,6 +450,12 @@ def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
         (lambda model, task, digits: fit(model, task, digits, 1, growth=1.5), "growth must be a share"),
         (lambda model, task, digits: fit(model, task, digits, 1, batch=8, draws=3), "a batch of 8 and 3 draws"),
         (lambda model, task, digits: fit(model, task, digits.first(0), 1), "no digits"),
+        (
+            lambda model, task, digits: fit(
+                model, task, digits, 1, rival_optimiser=Optimiser("adam", schedule="one-cycle")
+            ),
+            "the rival's rate must be constant",
+        ),
         (lambda model, task, digits: fit(model, task, digits, 1, capture=True), "only a step on CUDA"),
         (lambda model, task, digits: Optimiser("adamant"), "unknown optimiser"),
         (lambda model, task, digits: Optimiser(schedule="cosine"), "unknown schedule"),

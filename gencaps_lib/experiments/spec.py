@@ -101,6 +101,7 @@ class ModelSpec:
     growth : share of the steps in which the transforms grow, as in `training.fit`
     precision : precision of products in training; if None, see `Experiment.precision_on`
     faster : learning rates of some parameters, as in `training.fit`
+    rival : the optimiser of the model's rival, if it has one; if None, the model's, without its schedule
     """
 
     architecture: str
@@ -109,6 +110,7 @@ class ModelSpec:
     growth: float = 0.0
     precision: str | None = None
     faster: Mapping[str, float] = field(default_factory=dict)
+    rival: Optimiser | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", read_only(self.sizes))
@@ -228,6 +230,7 @@ class Experiment:
             "precision": self.precision_on(device, model),
             "draws": self.draws,
             "faster": self.spec(model).faster,
+            "rival_optimiser": self.spec(model).rival,
         }
 
     def judged(self, test: Digits) -> Digits:

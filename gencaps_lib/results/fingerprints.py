@@ -37,6 +37,7 @@ def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
         **({"growth": spec.growth} if spec.growth else {}),
         **({"precision": spec.precision} if spec.precision else {}),
         **({"faster": plain(spec.faster)} if spec.faster else {}),
+        **({"rival": plain(spec.rival)} if spec.rival else {}),
         **({"draws": experiment.draws} if experiment.draws != 1 else {}),
         **({"test_sample": experiment.test_sample} if experiment.test_sample is not None else {}),
         "steps": experiment.steps,

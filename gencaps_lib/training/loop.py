@@ -128,6 +128,7 @@ class Trainer:
         precision: str | None = "float32",
         draws: int = 1,
         faster: Mapping[str, float] = NONE_FASTER,
+        rival_optimiser: Optimiser | None = None,
     ) -> None:
         self.model, self.task, self.digits, self.batch, self.draws = model, task, digits, batch, draws
         self.precision = check_precision(precision)
@@ -152,7 +153,8 @@ class Trainer:
         if growth:
             self.reaches = torch.linspace(0, 1 / growth, steps, device=self.device).clamp(SMALLEST_REACH, 1)
         if self.rival is not None:
-            self.rival_optimiser = replace(optimiser, schedule="constant").make(self.rival.parameters(), self.device)
+            settings = rival_optimiser or replace(optimiser, schedule="constant")
+            self.rival_optimiser = settings.make(self.rival.parameters(), self.device)
         self.losses = torch.zeros(steps, device=self.device)
         self.made = torch.zeros(1, dtype=torch.int64, device=self.device)
 
@@ -247,6 +249,7 @@ def fit(
     precision: str = "float32",
     draws: int = 1,
     faster: Mapping[str, float] = NONE_FASTER,
+    rival_optimiser: Optimiser | None = None,
 ) -> list[float]:
     """Train a model in place to transform digits.
 
@@ -274,6 +277,7 @@ def fit(
     precision : precision of the model's matrix products and convolutions, a name in `precision.PRECISIONS`
     draws : number of transforms of each image in a batch; more transforms mean fewer images to encode
     faster : part of a parameter's name → how many times the learning rate parameters with such a name have
+    rival_optimiser : the rival's optimiser, at a constant rate; by default the model's, without its schedule
 
     Returns
     -------
@@ -283,7 +287,8 @@ def fit(
     ------
     ValueError
         Steps, batch or draws below 1, a batch that is not a multiple of draws, no digits, a growth outside [0, 1], an
-        unknown precision, capture on another device than CUDA, or a name in `faster` that no parameter has.
+        unknown precision, capture on another device than CUDA, a name in `faster` that no parameter has, or a schedule
+        of the rival's rate.
     DivergedError
         The loss is not finite; the error names the step.
     """
@@ -292,13 +297,16 @@ def fit(
         raise ValueError(f"the batch must be a multiple of draws; got a batch of {batch} and {draws} draws")
     if not 0 <= growth <= 1:
         raise ValueError(f"growth must be a share of the steps, from 0 to 1; got {growth}")
+    if rival_optimiser is not None and rival_optimiser.schedule != "constant":
+        raise ValueError(f"the rival's rate must be constant; got the schedule {rival_optimiser.schedule!r}")
     if len(digits) == 0:
         raise ValueError("there are no digits to train on")
     device = digits.images.device
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured, but the digits are on {device}: omit capture")
     captures = device.type == "cuda" if capture is None else capture
-    trainer = Trainer(model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws, faster)
+    options = (batch, growth, precision, draws, faster, rival_optimiser)
+    trainer = Trainer(model, task, digits, steps, int(seed), optimiser, *options)
     model.train()
     try:
         _make_steps(trainer, steps, captures, progress)
