@@ -346,7 +346,7 @@ def test_stored_benchmarks_are_of_the_models_that_there_are():
         assert benchmark.batch == EXPERIMENTS["shift-transfer"].batch
         for model in measuring.MODELS:
             names = [row.candidate for row in benchmark.measurements if row.model == model]
-            assert names == list(measuring.candidates(setup.device))
+            assert names == list(measuring.candidates_of(setup, model))
             now = measuring.count(dataclasses.replace(setup, source="embedded", device="cpu"), model)
             assert benchmark.costs[model].flops == now.flops
             assert benchmark.floors[model] == benchmark.costs[model].floor(benchmark.rates)

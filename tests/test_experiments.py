@@ -11,7 +11,8 @@ from small import build
 
 from gencaps_lib import results
 from gencaps_lib.evaluation import accuracy_curve, loss_curve_and_images
-from gencaps_lib.experiments import EXPERIMENTS, PROFILES, current_profile
+from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Trial, current_profile, trials
+from gencaps_lib.experiments.trials import best
 from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import loop
 from gencaps_lib.transforms import Rotation, Shift
@@ -253,3 +254,20 @@ def test_an_experiment_can_be_cut_to_some_of_its_models():
     assert two.spec("autoencoder") == experiment.spec("autoencoder")
     with pytest.raises(ValueError, match="choose one of autoencoder"):
         experiment.only("gan")
+
+
+def test_rates_at_large_are_those_that_won_their_trials():
+    winners = best()
+    assert len(winners) == 16
+    for trial in winners:
+        spec = EXPERIMENTS[trial.experiment].at("large").spec(trial.model)
+        assert (spec.optimiser.lr, spec.rival is not None) == (trial.rate, trial.own_rival), trial
+        rates = {other.rate for other in trials() if other[:2] == trial[:2]}
+        assert rates == {1e-3, 2e-3, 4e-3}
+
+
+def test_a_trial_with_codes_unlike_the_prior_does_not_count():
+    trial = Trial("rotation-transfer", "adversarial-autoencoder", 2e-3, False, 0.1, 0.09)
+    assert not trial.counts
+    assert trial._replace(spread=0.58).counts
+    assert trial._replace(spread=None).counts

@@ -224,9 +224,10 @@ def test_a_captured_step_is_the_eager_one(name, model, optimiser, precision, dig
     assert len(histories[1]) == 30
     assert len(set(histories[1])) == 30
     assert histories[1] == pytest.approx(histories[0], rel=1e-2)
-    # Adam moves a weight with hardly a gradient by its whole rate, one way or the other.
+    # Adam moves a weight with hardly a gradient by its whole rate, one way or the other. With TF32, two ordinary runs
+    # on one H200 differed by 2 % of the weights' size, and in float32 by 1e-7.
     apart = (weights[0] - weights[1]).norm() / weights[0].norm()
-    assert apart < 2e-2, f"they differ by {apart:.1e} of their size"
+    assert apart < (1e-1 if precision == "tf32" else 2e-2), f"they differ by {apart:.1e} of their size"
 
 
 @NO_GPU

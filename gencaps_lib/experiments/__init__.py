@@ -13,6 +13,7 @@ from gencaps_lib.experiments.spec import (
     check_profile,
     current_profile,
 )
+from gencaps_lib.experiments.trials import Trial, trials
 
 __all__ = [
     "DRAWS",
@@ -23,10 +24,12 @@ __all__ = [
     "Experiment",
     "Kind",
     "ModelSpec",
+    "Trial",
     "at_all_profiles",
     "check_profile",
     "current_profile",
     "model",
     "named",
     "spec_of",
+    "trials",
 ]
