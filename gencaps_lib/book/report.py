@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from gencaps_lib.book.claims import DEPTH_CLAIMS, OWN_CLAIMS, by_seed
+from gencaps_lib.book.claims import FRESH_CLAIMS, OWN_CLAIMS, by_seed
 from gencaps_lib.book.verdicts import CLAIMS, decide
 from gencaps_lib.experiments import PROFILES
 from gencaps_lib.results import FRESH, Estimate, Runs, readable, unregistered
@@ -21,9 +21,9 @@ def report(folder: str | os.PathLike) -> list[str]:
     """Lines of text: one row for each model of each experiment, then the claims with their verdicts.
 
     Losses are those of `Runs.summary`. If the folder has a folder for each profile, as the published results have, the
-    article's claims are decided at each profile by the seeds from `results.FRESH` on, and so are those of chapter 14,
-    at the first profile that has them; otherwise by all results. Claims without runs are listed as not decided. The
-    last lines name results that were left out.
+    article's claims are decided at each profile by the seeds from `results.FRESH` on, and so are the book's own
+    (`claims.FRESH_CLAIMS`), at the first profile that has them; otherwise by all results. Claims without runs are
+    listed as not decided. The last lines name results that were left out.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def _article(judging: Mapping[str, Found]) -> Iterable[str]:
 
 def _own(usual: Found, judging: Mapping[str, Found]) -> Iterable[str]:
     later: Found = next(iter(judging.values()), {})
-    for claim, found in [(claim, usual) for claim in OWN_CLAIMS] + [(claim, later) for claim in DEPTH_CLAIMS]:
+    for claim, found in [(claim, usual) for claim in OWN_CLAIMS] + [(claim, later) for claim in FRESH_CLAIMS]:
         line = f"{claim.experiment}: {claim.text} ({claim.rule})"
         try:
             values = claim.values(found.get(claim.experiment, {}))
