@@ -25,29 +25,36 @@ def test_verdicts_have_a_column_for_each_protocol():
 
 def test_the_authors_losses_stand_beside_ours():
     found = results.fresh("rotation-one-shot")
-    rows = {row[0]: row for row in protocols.beside_authors(found).rows}
-    assert set(rows) == {"autoencoder", "continuous-capsules"}
+    table = protocols.beside_authors(found)
+    rows = {tuple(row[:2]): row[2:] for row in table.rows}
+    assert {model for model, _ in rows} == {"autoencoder", "continuous-capsules"}
     theirs, runs = AUTHORS["rotation-one-shot", "autoencoder"], found["full"]["rotation-one-shot"]["autoencoder"]
-    assert rows["autoencoder"][1].startswith(f"{theirs.four_in:.4f} → {theirs.four_out:.4f}")
-    ours = rows["autoencoder"][-1]
-    assert ours.startswith(f"{runs.inside(4).value:.4f} → {runs.outside(4).value:.4f}")
-    assert f"{runs.outside(9).value:.4f}" in ours
-    (other,) = protocols.beside_authors(found, "digit-capsules").rows
-    assert other[1] == "not in their records"
+    assert rows["autoencoder", "authors"] == ["0.0148", "0.0808", f"{theirs.ratio:.2f}", "", "0.0325", "0.0152"]
+    inside, outside = runs.inside(4).value, runs.outside(4).value
+    assert rows["autoencoder", "full"] == [
+        f"{inside:.4f}",
+        f"{outside:.4f}",
+        f"{outside / inside:.2f}",
+        f"{runs.adjusted_ratio(4):.2f}",
+        f"{runs.outside(9).value:.4f}",
+        f"{runs.others('outside'):.4f}",
+    ]
+    assert rows["continuous-capsules", "large"][0] == "never learned"
+    others = protocols.beside_authors(found, "digit-capsules").rows
+    assert [row[:2] for row in others] == [["digit-capsules", "quick"], ["digit-capsules", "large"]]
 
 
-def test_a_blank_image_stands_beside_the_losses_by_protocol():
+def test_a_blank_image_stands_below_the_losses():
     found = results.fresh("shift-transfer")
     ink = torch.zeros(3, 1, 28, 28)
     ink[:2] = -1  # two 4s without any ink, and one that is grey all over
     test = Digits(ink, torch.tensor([4, 4, 4]), "mnist")
-    table = protocols.beside_authors(found, "digit-capsules", test=test)
-    assert table.header[1] == "blank image, '4' out"
-    grey = [28**2 / side**2 / 3 for side in (44, 68)]  # the mean over three images of a canvas
-    ((_, blank, *_),) = table.rows
-    assert blank == f"{grey[0]:.4f} (quick); {grey[1]:.4f} (large, full)"
-    table = protocols.beside_authors(found, "digit-capsules", test=replace(test, source="embedded"))
-    assert table.rows[0][1] == "needs other digits than embedded"
+    *_, quick, large, full = protocols.beside_authors(found, "digit-capsules", test=test).rows
+    for row, profile, side in ((quick, "quick", 44), (large, "large", 68), (full, "full", 68)):
+        grey = f"{28**2 / side**2 / 3:.4f}"  # the mean over three images of a canvas
+        assert row == ["blank image", profile, grey, grey, "1.00", "", "", ""]
+    *_, blank = protocols.beside_authors(found, "digit-capsules", test=replace(test, source="embedded")).rows
+    assert blank[2] == "needs other digits than embedded"
 
 
 def test_a_verdict_without_an_interval_says_why():
@@ -73,6 +80,9 @@ def test_bands_are_by_the_distance_from_the_angle_seen():
     assert len(table.rows) == 2 * sum("autoencoder" in models for models in runs)
     near, far = (float(table.rows[0][column]) for column in (4, 6))
     assert near > far
+    # At large, these drew a blank image to the end.
+    capsules = protocols.bands(found, "rotation-one-shot", "continuous-capsules")
+    assert {row[0] for row in capsules.rows} == {"quick", "full"}
 
 
 def test_effects_have_a_row_for_each_claim_and_a_mark_for_each_protocol():

@@ -14,7 +14,7 @@ from gencaps_lib.book.authors import AUTHORS
 from gencaps_lib.book.figures import WIDTH, Picture, log_scale, own_style
 from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import band_means, blank_curve, mean_outside
+from gencaps_lib.evaluation import band_means, blank_curve, mean_inside, mean_outside
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.results import Runs
 from gencaps_lib.tables import Table
@@ -53,13 +53,13 @@ def verdicts(
 
 
 def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Table:
-    """The losses of the held-out digits, the authors' and ours at each protocol.
+    """The errors of the held-out digits, the authors' and ours: a row for each model at each protocol.
 
     Parameters
     ----------
     found : the results, see `results.fresh`
     models : whose, by default all those that the authors measured
-    test : the test digits of the results; with them a column says what a blank image scores
+    test : the test digits of the results; with them, rows say what a blank image scores
     """
     pairs = dict.fromkeys(
         (experiment, model)
@@ -68,68 +68,64 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
         for model in runs
         if (model in models if models else (experiment, model) in AUTHORS)
     )
-    several = len({experiment for experiment, _ in pairs}) > 1
-    drawn: dict = {}  # experiments share curves of blank images
-    blank = {} if test is None else {experiment: _blank(experiment, found, test, drawn) for experiment, _ in pairs}
-    rows = []
-    for experiment, model in pairs:
-        theirs = AUTHORS.get((experiment, model))
-        authors = (
-            f"{theirs.four_in:.4f} → {theirs.four_out:.4f} ({theirs.ratio:.1f}); {theirs.nine_out:.4f}; "
-            f"{theirs.others_out:.4f}"
-            if theirs
-            else "not in their records"
-        )
-        ours = (experiments.get(experiment, {}).get(model) for experiments in found.values())
-        column = [blank[experiment]] if blank else []
-        which = [experiment] if several else []
-        rows.append([*which, model, *column, authors, *map(_losses, ours)])
+    groups = {name: [model for experiment, model in pairs if experiment == name] for name, _ in pairs}
+    rows: list[list[str]] = []
+    for experiment, names in groups.items():
+        own: list[list[str]] = []
+        for model in names:
+            if theirs := AUTHORS.get((experiment, model)):
+                errors = (theirs.four_in, theirs.four_out, None, theirs.nine_out, theirs.others_out)
+                own.append([model, "authors", *_cells(*errors)])
+            for profile, experiments in found.items():
+                if model in experiments.get(experiment, {}):
+                    own.append([model, profile, *_ours(experiments[experiment][model])])
+        if test is not None:
+            own += _blank(experiment, found, test)
+        rows += [[experiment, *row] for row in own] if len(groups) > 1 else own
+    header = [*(["experiment"] if len(groups) > 1 else []), "model", "protocol"]
     return Table(
-        [
-            *(["experiment"] if several else []),
-            "model",
-            *(["blank image, '4' out"] if blank else []),
-            "authors",
-            *found,
-        ],
+        [*header, "'4' in", "'4' out", "ratio", "over the others'", "'9' out", "others out"],
         rows,
-        caption="Mean squared error of '4' in range → out of it (their ratio; that over the other digits'); of '9' "
-        "out of range; of the digits that were not held out, out of range (MNIST; seeds from 10 on, but for runs that "
-        "never learned)",
+        caption="Mean squared error in range and out of it: of '4', their ratio, and that over the ratio of the digits "
+        "that were not held out; of '9'; of the digits that were not held out (MNIST; the authors: one run each; ours: "
+        "seeds from 10 on, but for runs that never learned)",
     )
 
 
-def _blank(experiment: str, found: Found, test: Digits, drawn: dict) -> str:
-    """The error of the first held-out digit out of range if nothing is drawn: by protocol, since canvases differ."""
-    values: dict[str, list[str]] = {}
-    for profile, experiments in found.items():
-        runs = experiments.get(experiment)
-        if not runs and profile != "full":  # the authors' protocol, too, whether we have runs of it or not
-            continue
-        if any(result.source != test.source for each in (runs or {}).values() for result in each.results):
-            return f"needs other digits than {test.source}"
-        at = EXPERIMENTS[experiment].at(profile)
-        digit = at.task.held_out[0]
-        judged = at.judged(test).of(digit)
-        key = (at.task.transform, at.task.grid, digit, len(judged))
-        if key not in drawn:
-            drawn[key] = blank_curve(at.task, judged)[digit]
-        curve = drawn[key]
-        values.setdefault(f"{mean_outside(curve, at.task):.4f}", []).append(profile)
-    return "; ".join(f"{value} ({', '.join(profiles)})" for value, profiles in values.items())
+def _cells(inside: float, outside: float, *rest: float | None) -> list[str]:
+    """The cells of a row: errors of '4', their ratio; then that over the others', '9' out, the others out, if known."""
+    adjusted, *errors = (*rest, None, None, None)[:3]
+    return [
+        f"{inside:.4f}",
+        f"{outside:.4f}",
+        f"{outside / inside:.2f}",
+        "" if adjusted is None else f"{adjusted:.2f}",
+        *("" if error is None else f"{error:.4f}" for error in errors),
+    ]
 
 
-def _losses(runs: Runs | None) -> str:
-    if runs is None:
-        return "not run"
+def _ours(runs: Runs) -> list[str]:
     if not runs.learned:
-        return "never learned"
+        return ["never learned", *[""] * 5]
     runs = Runs(runs.learned, runs.task)
     four, nine = runs.task.held_out
-    return (
-        f"{runs.inside(four).value:.4f} → {runs.outside(four).value:.4f} ({runs.ratio(four).value:.2f}; "
-        f"{runs.adjusted_ratio(four):.2f}); {runs.outside(nine).value:.4f}; {runs.others('outside'):.4f}"
-    )
+    inside, outside = runs.inside(four).value, runs.outside(four).value
+    return _cells(inside, outside, runs.adjusted_ratio(four), runs.outside(nine).value, runs.others("outside"))
+
+
+def _blank(experiment: str, found: Found, test: Digits) -> list[list[str]]:
+    """A blank image's errors of '4' at each protocol, since canvases and test digits differ."""
+    rows = []
+    for profile, experiments in found.items():
+        runs = experiments.get(experiment, {})
+        if any(result.source != test.source for each in runs.values() for result in each.results):
+            return [["blank image", "", f"needs other digits than {test.source}", *[""] * 5]]
+        if runs or profile == "full":  # the authors' protocol, whether we have runs of it or not
+            at = EXPERIMENTS[experiment].at(profile)
+            four = at.task.held_out[0]
+            curve = blank_curve(at.task, at.judged(test).of(four))[four]
+            rows.append(["blank image", profile, *_cells(mean_inside(curve, at.task), mean_outside(curve, at.task))])
+    return rows
 
 
 def bands(found: Found, experiment: str, *models: str) -> Table:
@@ -147,14 +143,16 @@ def bands(found: Found, experiment: str, *models: str) -> Table:
     rows = [
         [profile, model, f"'{digit}'", *(f"{mean:.4f}" for mean in band_means(runs.curve(digit), runs.task, BANDS))]
         for profile, experiments in found.items()
-        for model, runs in experiments.get(experiment, {}).items()
-        if not models or model in models
+        for model, every in experiments.get(experiment, {}).items()
+        if every.learned and (not models or model in models)
+        for runs in [Runs(every.learned, every.task)]
         for digit in runs.task.held_out
     ]
     return Table(
         ["protocol", "model", "digit", *ends],
         rows,
-        caption="Mean squared error by the distance from the one angle that was seen (MNIST; seeds from 10 on)",
+        caption="Mean squared error by the distance from the one angle that was seen (MNIST; seeds from 10 on, but for "
+        "runs that never learned)",
     )
 
 
