@@ -202,6 +202,7 @@ _SAID: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("rotation-extrapolation", "composed-capsules-linear"): (OPEN, HOLDS, OPEN),
     ("rotation-within-10", "composed-capsules-linear"): (HOLDS, FAILS, FAILS),
     ("scale-extrapolation", "composed-capsules-linear"): (FAILS, FAILS, HOLDS),
+    ("shear-extrapolation", "composed-capsules-linear"): (HOLDS, FAILS, HOLDS),
     ("rotation-extrapolation", "coordinate-decoder-generator"): (FAILS, HOLDS, FAILS),
     ("scale-extrapolation", "autoencoder-warp-generator"): (HOLDS, FAILS, HOLDS),
 }
