@@ -17,19 +17,39 @@ from IPython.core.formatters import format_display_data
 
 from gencaps_lib.book import explorers, scenes
 from gencaps_lib.book.scenes import Pair, SceneError
+from gencaps_lib.data import load_digits
 from gencaps_lib.routing import route_by_address
+from gencaps_lib.transforms import rotate
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = Path(__file__).parent / "browser" / "node_modules"
 NETWORK = re.compile(r"https://cdn\.jsdelivr\.net/npm/([\w-]+)@([\d.]+)/([\w./-]+)")
 PHONE = {"width": 375, "height": 800}
-LAPTOP = {"width": 1280, "height": 4500}  # high enough to see all explorers
+LAPTOP = {"width": 1280, "height": 5500}  # high enough to see all explorers
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+DEGREES = torch.arange(-180.0, 180, 10)
+
+
+def searched():
+    """What a search explorer of a '4' and an '8' is given: random errors, drawings and names."""
+    digits = load_digits("test", "embedded").of(4, 8).first(1)
+    random = torch.Generator().manual_seed(0)
+    errors = torch.rand(2, 36, 36, generator=random)
+    drawn = 2 * torch.rand(2, 36, 1, 28, 28, generator=random) - 1
+    names = torch.randint(10, (2, 36), generator=random)
+    return digits, DEGREES, errors, drawn, names, [(-45.0, 45.0), (-180.0, 180.0)]
+
+
+def search_explorer():
+    return explorers.search_explorer(*searched())
+
+
 EXPLORERS = (
     explorers.shift_explorer,
     explorers.placement_explorer,
     explorers.rotation_explorer,
     explorers.march_explorer,
+    search_explorer,
 )
 START = {"digit": 4, "sample": 0, "row": 6, "column": 6, "latent": 10, "deviation": 0}
 TURN = {"digit": 4, "sample": 0, "angle": 150, "latent": 0, "deviation": 0}
@@ -47,6 +67,7 @@ TURNS = [
 HOST = "document.querySelector('.gencaps-explorer')"
 TURNED = "document.querySelectorAll('.gencaps-explorer')[2]"
 MARCH = "document.querySelectorAll('.gencaps-explorer')[3]"
+SEARCH = "document.querySelectorAll('.gencaps-explorer')[4]"
 ALL_ALIVE = "[...document.querySelectorAll('.gencaps-explorer')].every(host => host.live)"
 
 
@@ -122,6 +143,7 @@ def live(awake):
     awake.set_viewport_size(LAPTOP)
     shown(awake, {**START, "capsule": -1})
     shown(awake, {**TURN, "capsule": -1}, TURNED)
+    awake.evaluate(f"{SEARCH}.live.ask({{ digit: 0, angle: 120 }})")
     return awake
 
 
@@ -289,6 +311,62 @@ def test_a_placed_capsule_is_dragged(live):
     live.mouse.up()
     words = live.locator(".gencaps-words").nth(1).text_content()
     assert re.match(r"Capsule 4, at row (9\.0\d|8\.9\d) and column (2\.0\d|1\.9\d), ", words)
+
+
+def test_a_search_shows_the_best_candidate_of_a_turned_digit(live):
+    digits, degrees, errors, drawn, names, _ = searched()
+    told = live.evaluate(
+        f"""() => {{
+            {SEARCH}.live.ask({{ digit: 1, angle: -70 }});
+            const {{ given, back, drawn, errors, best }} = {SEARCH}.live.shown();
+            return {{ given: [...given], back: [...back], drawn: [...drawn], errors, best }};
+        }}"""
+    )
+    at = degrees.tolist().index(-70)
+    best = degrees[errors[1, at].argmin()]
+    assert told["best"] == best
+    assert close(told["errors"], errors[1, at])
+    given = rotate(digits.images[1:], torch.tensor([-70.0]))
+    assert close(told["given"], given)
+    assert close(told["back"], rotate(given, -best[None]))
+    # Upright and turned back by best + 70°, it leans as this one does when it is turned back.
+    leaning = degrees.tolist().index((best + 70 + 180) % 360 - 180)
+    assert close(told["drawn"], drawn[1, leaning], 1 / 255)
+    words = live.locator(".gencaps-words").nth(4).text_content()
+    assert words.endswith(f"and so the digit is named '{names[1, at]}'.")
+    assert "every '8' was turned by −180° to +180° (the bar under the slider): this angle is among them." in words
+
+
+def test_another_candidate_of_a_search_is_picked(live):
+    errors = searched()[2][0, DEGREES.tolist().index(120)]
+    explorer = live.locator(".gencaps-explorer").nth(4)
+    explorer.get_by_label("Candidate").fill("-20")
+    words = explorer.locator(".gencaps-words")
+    assert f"Candidate −20° has the error {errors[16]:.3f}." in words.text_content()
+    chart = explorer.get_by_role("img", name="Errors of 36 candidates")
+    box = chart.bounding_box()
+    chart.click(position={"x": box["width"] * (16 + 448 * 3 / 35) / 480, "y": box["height"] / 2})
+    assert f"Candidate −150° has the error {errors[3]:.3f}." in words.text_content()
+    explorer.get_by_label("Angle").fill("-180")
+    assert explorer.get_by_role("img", name="A 4, turned by −180°.").count() == 1
+
+
+def test_the_still_picture_of_a_search_has_the_best_candidate():
+    errors = searched()[2][0, DEGREES.tolist().index(120)]
+    told = search_explorer().picture.alt
+    assert told.startswith("A handwritten 4, named ")
+    assert f"turned back by {explorers.figures.signed(DEGREES[errors.argmin()].item())}°, the best of 36" in told
+
+
+def test_what_does_not_fit_a_search_is_refused():
+    digits, degrees, errors, drawn, names, seen = searched()
+    with pytest.raises(ValueError, match=r"errors must have shape \(2, 36, 36\); got \(2, 36, 35\)"):
+        explorers.search_explorer(digits, degrees, errors[..., 1:], drawn, names, seen)
+    with pytest.raises(ValueError, match="once all round"):
+        explorers.search_explorer(digits, degrees / 2, errors, drawn, names, seen)
+    for wrong in ({"digit": 2}, {"angle": 115}, {"seen": seen[:1]}):
+        with pytest.raises(ValueError, match="there are 2 digits, and angles from -180 to 170 degrees"):
+            explorers.search_explorer(digits, degrees, errors, drawn, names, **{"seen": seen, **wrong})
 
 
 def test_nothing_is_loaded_before_it_is_scrolled_to(context, tmp_path):

@@ -1,8 +1,9 @@
 """Interactive pictures: on a page of the book without a kernel, and in a notebook as widgets.
 
-`shift_explorer`, `march_explorer`, `rotation_explorer` and `placement_explorer` return an `Explorer`. A notebook shows
-it as a widget, and this process computes its pictures. If ``$GENCAPS_STATIC`` is set (`make chapters` sets it), it is
-stored as a still picture, which the page's script makes interactive; a stored widget would not work on a page.
+`shift_explorer`, `march_explorer`, `rotation_explorer`, `placement_explorer` and `search_explorer` return an
+`Explorer`. A notebook shows it as a widget, and this process computes its pictures. If ``$GENCAPS_STATIC`` is set
+(`make chapters` sets it), it is stored as a still picture, which the page's script makes interactive; a stored widget
+would not work on a page.
 `sliders` is for front ends that show only ipywidgets' own widgets.
 """
 
@@ -27,7 +28,9 @@ from matplotlib.figure import Figure
 
 from gencaps_lib.book import figures, scenes
 from gencaps_lib.book.scenes import Pair, Scene
+from gencaps_lib.data import Digits
 from gencaps_lib.routing import route_by_address
+from gencaps_lib.transforms import rotate
 
 if TYPE_CHECKING:
     from ipywidgets import DOMWidget
@@ -128,6 +131,68 @@ def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int =
         raise ValueError(f"capsules must have finite places and activations from 0 to 1; got {capsules!r}")
     settings = {"view": "placement", "size": int(size), "capsules": placed}
     shown = _placement_picture(torch.tensor(placed, dtype=torch.float32), size)
+    return Explorer(settings, shown, PLACEMENT_NOTE)
+
+
+def search_explorer(
+    digits: Digits,
+    degrees: torch.Tensor,
+    errors: torch.Tensor,
+    drawn: torch.Tensor,
+    names: torch.Tensor,
+    seen: Sequence[tuple[float, float]],
+    digit: int = 0,
+    angle: int = 120,
+) -> Explorer:
+    """A turned digit, and the error of every candidate angle by which it is turned back and drawn.
+
+    The reader chooses the digit, turns it, and picks a candidate. Errors and drawings are given; only turning is live.
+
+    Parameters
+    ----------
+    digits : M upright digits
+    degrees : (T,), evenly spaced, once all round, with 0: the angles of a digit, and the candidates
+    errors : (M, T, T), of each digit at each angle, the error of each candidate
+    drawn : (M, T, 1, 28, 28), what is drawn, upright, from each digit that was upright and turned back by a candidate
+    names : (M, T), the name given to each digit at each angle
+    seen : (lowest, highest) angle in training, for each digit
+    digit, angle : the first settings: the index of a digit, and one of `degrees`
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, the angles do not go round once in equal steps, or a first setting is not there.
+    """
+    many, around = len(digits), [float(each) for each in degrees]
+    count = len(around)
+    wanted = {"errors": (many, count, count), "drawn": (many, count, 1, 28, 28), "names": (many, count)}
+    for name, given in (("errors", errors), ("drawn", drawn), ("names", names)):
+        if tuple(given.shape) != wanted[name]:
+            raise ValueError(f"{name} must have shape {wanted[name]}; got {tuple(given.shape)}")
+    if 0 not in around or any(abs(each - around[0] - k * 360 / count) > 1e-3 for k, each in enumerate(around)):
+        raise ValueError("degrees must go once all round in equal steps, and have 0 among them")
+    if len(seen) != many or not 0 <= digit < many or angle not in around:
+        raise ValueError(
+            f"there are {many} digits, and angles from {around[0]:g} to {around[-1]:g} degrees; "
+            f"got {len(seen)} ranges, digit {digit} and angle {angle}"
+        )
+    settings = {
+        "view": "search",
+        "degrees": around,
+        "labels": digits.labels.tolist(),
+        "images": [scenes.packed(image) for image in digits.images],
+        "errors": [[[round(each, 4) for each in row] for row in table] for table in errors.tolist()],
+        "drawn": [[scenes.packed(image) for image in row] for row in drawn],
+        "names": names.tolist(),
+        "seen": [list(limits) for limits in seen],
+        "start": {"digit": int(digit), "angle": int(angle)},
+    }
+    at = around.index(angle)
+    best = int(errors[digit, at].argmin())
+    leaning = (best - at + around.index(0)) % count  # the candidate that makes an upright digit lean as this one does
+    whole = f"A handwritten {int(digits.labels[digit])}, named {int(names[digit, at])}"
+    images = digits.images[digit].cpu(), drawn[digit, leaning].cpu()
+    shown = _search_picture(whole, *images, float(angle), around, errors[digit, at].tolist())
     return Explorer(settings, shown, PLACEMENT_NOTE)
 
 
@@ -334,3 +399,33 @@ def _placement_picture(placed: torch.Tensor, size: int) -> figures.Picture:
         alt=f"Left: {len(placed)} capsules on a map of {size} by {size} cells, at {where}. Right: what they write, "
         f"{written.sum():.2f} in all: each fills the cells within one cell of its address.",
     )
+
+
+@figures.own_style()
+def _search_picture(
+    whole: str,
+    image: torch.Tensor,
+    drawn: torch.Tensor,
+    angle: float,
+    degrees: Sequence[float],
+    errors: Sequence[float],
+) -> figures.Picture:
+    """An image (1, 28, 28), turned, turned back by the best candidate, drawn from that; and the candidates' errors."""
+    least = min(errors)
+    best = degrees[errors.index(least)]
+    turned = rotate(image[None], torch.tensor([angle]))
+    back = rotate(turned, torch.tensor([-best]))
+    figure = Figure(figsize=(figures.WIDTH, 2.3), layout="constrained")
+    asked, undone, again, chart = figure.subplots(ncols=4, width_ratios=(1, 1, 1, 1.6))
+    figures.show_pixels(asked, turned[0, 0], f"given: {figures.signed(angle)}°")
+    figures.show_pixels(undone, back[0, 0], f"turned by {figures.signed(-best)}°")
+    figures.show_pixels(again, drawn[0], "drawn from it")
+    chart.plot(degrees, errors, marker="o", markersize=3)
+    chart.plot([best], [least], marker="o", markersize=8)
+    chart.set(xlabel="candidate (degrees)", ylabel="error")
+    alt = (
+        f"{whole}. From left to right: turned by {figures.signed(angle)}°; turned back by {figures.signed(best)}°, "
+        f"the best of {len(degrees)} candidates; what is drawn from that, upright; and the errors of all candidates, "
+        f"from {least:.3f} to {max(errors):.3f}."
+    )
+    return figures.Picture(figure, alt=alt)

@@ -254,7 +254,7 @@ class Scene:
             "capsules": self.count,
             "parents": self.parents,
             "seen": [list(limits) for limits in self.task.seen],
-            "images": [base64.b64encode(_levels(image).numpy().tobytes()).decode() for image in self.digits.images],
+            "images": [packed(image) for image in self.digits.images],
             "latents": {part: [_rounded(code) for code in codes] for part, codes in self.latents.items()},
             "spread": {part: _rounded(spread) for part, spread in self.spread.items()},
             "about": self.about,
@@ -264,6 +264,11 @@ class Scene:
 def _levels(images: Tensor) -> Tensor:
     """Images in [-1, 1] as bytes, with background 0."""
     return ((images + 1) * 127.5).round().to(torch.uint8)
+
+
+def packed(image: Tensor) -> str:
+    """An image in [-1, 1] as a page reads it: its bytes in base64."""
+    return base64.b64encode(_levels(image.cpu()).numpy().tobytes()).decode()
 
 
 def _rounded(numbers: Tensor) -> list[float]:

@@ -475,11 +475,125 @@ const gencapsExplorer = (() => {
     return { ask, choose, shown: () => map };
   }
 
+  // A digit that the reader turns, and the errors of all candidates, which were computed before. Only turning is live.
+  async function searchView(root, scene) {
+    const { degrees, labels, errors, names, seen } = scene;
+    const images = scene.images.map(bytesOf);
+    const drawings = scene.drawn.map((each) => each.map(bytesOf));
+    const step = degrees[1] - degrees[0];
+    const state = { ...scene.start };
+    const most = Math.max(...errors.flat(2));
+    const told = (angle) => `${signed(angle)}°`;
+    let shown;
+
+    const set = (name) => (value) => ask({ [name]: value });
+    const reach = [degrees[0], degrees.at(-1), step];
+    const controls = {
+      digit: choice("Digit", labels.map((label, index) => [index, label]), state.digit, set("digit")),
+      angle: slider("Angle", reach, state.angle, set("angle"), told),
+      candidate: slider("Candidate θ", reach, state.angle, set("candidate"), told),
+    };
+    const panels = {
+      given: panel(SIDE, "Given"), back: panel(SIDE, "Turned back"), drawn: panel(SIDE, "Drawn"), chart: panel(480, "Errors"),
+    };
+    panels.chart.canvas.height = 220;
+    const words = make("p", { class: "gencaps-words" });
+    root.classList.add("gencaps-search");
+    root.append(
+      make("div", { class: "gencaps-controls" }, ...Object.values(controls).map((control) => control.element)),
+      make("div", { class: "gencaps-panels" }, ...Object.values(panels).map((each) => each.element)),
+      words,
+    );
+
+    // The chart's place of an angle and an error, in its canvas's pixels; as high for all digits, so that they compare.
+    const [LEFT, FOOT, TOP] = [16, 30, 10];
+    const { width, height } = panels.chart.canvas;
+    const along = (angle) => LEFT + ((angle - degrees[0]) / (degrees.at(-1) - degrees[0])) * (width - 2 * LEFT);
+    const up = (error) => height - FOOT - (error / most) * (height - FOOT - TOP);
+
+    function drawChart({ context }, line, best) {
+      context.fillStyle = "white";
+      context.fillRect(0, 0, width, height);
+      context.font = "16px sans-serif";
+      context.textAlign = "center";
+      context.fillStyle = "#444";
+      for (const angle of [-150, -100, -50, 0, 50, 100, 150]) context.fillText(told(angle), along(angle), height - 8);
+      const rule = (points, colour) => {
+        context.beginPath();
+        for (const [x, y] of points) context.lineTo(x, y);
+        context.lineWidth = 2;
+        context.strokeStyle = colour;
+        context.stroke();
+      };
+      rule([[LEFT, up(0)], [width - LEFT, up(0)]], "#999");
+      rule([[along(state.angle), TOP], [along(state.angle), up(0)]], "#999");
+      rule(line.map((error, index) => [along(degrees[index]), up(error)]), `rgb(${TAKEN})`);
+      line.forEach((error, index) => disc(context, along(degrees[index]), up(error), 4, `rgb(${TAKEN})`));
+      disc(context, along(degrees[best]), up(line[best]), 8, `rgb(${ADDED})`);
+      const chosen = degrees.indexOf(state.candidate);
+      disc(context, along(state.candidate), up(line[chosen]), 6, "rgba(0, 0, 0, 0)", "black");
+    }
+
+    function ask(change) {
+      Object.assign(state, change);
+      const at = degrees.indexOf(state.angle);
+      const line = errors[state.digit][at];
+      const best = line.indexOf(Math.min(...line));
+      if (!("candidate" in change)) state.candidate = degrees[best];
+      for (const [name, control] of Object.entries(controls)) control.show(state[name]);
+      const tried = degrees.indexOf(state.candidate);
+      // The candidate at which the upright digit leans as this one does when it is turned back.
+      const leaning = (tried - at + degrees.indexOf(0) + degrees.length) % degrees.length;
+      const given = rotated(images[state.digit], state.angle);
+      const back = rotated(given.map((value) => (value + 1) * 127.5), -state.candidate);
+      const drawn = Float32Array.from(drawings[state.digit][leaning], (level) => level / 127.5 - 1);
+      shown = { given, back, drawn, errors: line, best: degrees[best] };
+
+      const label = labels[state.digit];
+      const [from, to] = seen[state.digit];
+      const error = line[tried].toFixed(3);
+      drawImage(panels.given, given);
+      drawImage(panels.back, back);
+      drawImage(panels.drawn, drawn);
+      drawChart(panels.chart, line, best);
+      panels.given.say("Given; drag it", `A ${label}, turned by ${told(state.angle)}.`);
+      panels.back.say("Turned back by θ", `The same, turned back by ${told(state.candidate)}.`);
+      panels.drawn.say("Drawn from that, upright", `What is drawn from it, upright.`);
+      panels.chart.say(
+        "Error of each candidate; pick one. Orange: the least. Grey line: the angle.",
+        `Errors of ${degrees.length} candidates: least ${line[best].toFixed(3)} at ${told(degrees[best])}, ` +
+          `most ${Math.max(...line).toFixed(3)}.`,
+      );
+      controls.angle.mark(Math.max(from, degrees[0]), Math.min(to, degrees.at(-1)));
+      words.textContent =
+        `In training every '${label}' was turned by ${told(from)} to ${told(to)} (the bar under the slider): this angle is ` +
+        `${from <= state.angle && state.angle <= to ? "among them" : "not"}. Candidate ${told(state.candidate)} has the error ` +
+        `${error}. The least, ${line[best].toFixed(3)}, is at ${told(degrees[best])}, and so the digit is named ` +
+        `'${names[state.digit][at]}'.`;
+    }
+
+    let start;
+    onDrag(panels.given.canvas, (x, y, first) => {
+      const pointer = [x - SIDE / 2, y - SIDE / 2];
+      if (first) start = { pointer, ...state };
+      const angle = Math.round(ROTATION.drag(start, start.pointer, pointer).angle / step) * step;
+      const allowed = degrees.includes(angle) ? angle : degrees[0]; // 180° is −180°
+      if (allowed !== state.angle) ask({ angle: allowed });
+    });
+    onDrag(panels.chart.canvas, (x) => {
+      const far = degrees.map((angle) => Math.abs(along(angle) - x));
+      ask({ candidate: degrees[far.indexOf(Math.min(...far))] });
+    });
+    ask({});
+    return { ask, shown: () => shown };
+  }
+
   const VIEWS = {
     shift: (root, scene, paint) => drawingView(root, scene, paint, SHIFT),
     march: (root, scene, paint) => marchView(root, scene, paint, SHIFT),
     rotation: (root, scene, paint) => drawingView(root, scene, paint, ROTATION),
     placement: placementView,
+    search: searchView,
   };
 
   // ---- On a page: models run in the browser
