@@ -204,6 +204,8 @@ _SAID: Mapping[tuple[str, str], tuple[str, str, str]] = {
     ("scale-extrapolation", "composed-capsules-linear"): (FAILS, FAILS, HOLDS),
     ("shear-extrapolation", "composed-capsules-linear"): (HOLDS, FAILS, HOLDS),
     ("rotation-extrapolation", "coordinate-decoder-generator"): (FAILS, HOLDS, FAILS),
+    ("rotation-and-shift", "composed-capsules-linear"): (FAILS, HOLDS, FAILS),
+    ("shift-extrapolation", "coordinate-decoder-generator"): (FAILS, HOLDS, FAILS),
     ("scale-extrapolation", "autoencoder-warp-generator"): (HOLDS, FAILS, HOLDS),
 }
 

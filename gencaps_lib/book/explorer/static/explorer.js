@@ -491,7 +491,7 @@ const gencapsExplorer = (() => {
     const controls = {
       digit: choice("Digit", labels.map((label, index) => [index, label]), state.digit, set("digit")),
       angle: slider("Angle", reach, state.angle, set("angle"), told),
-      candidate: slider("Candidate θ", reach, state.angle, set("candidate"), told),
+      candidate: slider("Candidate", reach, state.angle, set("candidate"), told),
     };
     const panels = {
       given: panel(SIDE, "Given"), back: panel(SIDE, "Turned back"), drawn: panel(SIDE, "Drawn"), chart: panel(480, "Errors"),
@@ -558,7 +558,7 @@ const gencapsExplorer = (() => {
       drawChart(panels.chart, line, best);
       panels.given.say("Given; drag it", `A ${label}, turned by ${told(state.angle)}.`);
       panels.back.say("Turned back by θ", `The same, turned back by ${told(state.candidate)}.`);
-      panels.drawn.say("Drawn from that, upright", `What is drawn from it, upright.`);
+      panels.drawn.say("Drawn from that, upright", "What is drawn from it, upright.");
       panels.chart.say(
         "Error of each candidate; pick one. Orange: the least. Grey line: the angle.",
         `Errors of ${degrees.length} candidates: least ${line[best].toFixed(3)} at ${told(degrees[best])}, ` +
