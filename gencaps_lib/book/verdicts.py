@@ -435,6 +435,20 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         most=0.9,
         verdicts={"quick": FAILS, "large": FAILS, "full": HOLDS},
     ),
+    # Ablations, with the same bound. Written down before any of them was trained.
+    *(
+        _ratio(text, "shift-extrapolation-parts", model, most=1.2, ours=True, verdicts={})
+        for text, model in (
+            (
+                "If their addresses are linear in the code, continuous capsules shift beyond the range of all digits",
+                "linear-addresses",
+            ),
+            (
+                "If, besides, their activations do not see the code, they shift beyond the range of all digits",
+                "linear-addresses-still",
+            ),
+        )
+    ),
     *(
         _ratio(
             f"In our reading of ±180°, the raw angle as code, {who} not rotate beyond it",
