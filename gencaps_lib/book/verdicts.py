@@ -355,7 +355,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "outside",
         most=0.9,
     ),
-    _ratio("An autoencoder rotates only what it has seen", "rotation-transfer", _AUTO, least=1.5, verdicts=_BOTH),
+    _ratio("An autoencoder rotates only what it has seen", "rotation-transfer", _AUTO, least=1.5, verdicts=_ALL),
     ArticleClaim(
         "An adversarial autoencoder, too, rotates only what it has seen",
         "rotation-transfer",
@@ -380,7 +380,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "rotation-transfer",
         _CONTINUOUS,
         least=1.2,
-        verdicts=_BOTH,
+        verdicts=_ALL,
     ),
     *_long_code("an autoencoder", _AUTO, HOLDS),
     *_long_code("continuous capsules", _CONTINUOUS, OPEN),
