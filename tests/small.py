@@ -10,6 +10,7 @@ SIZES = {
     "adversarial-autoencoder": {**_SLIGHT, "critic": {"hidden": 16}},
     "autoencoder-matched": _CAPSULES,
     "continuous-capsules": _CAPSULES,
+    "changed-capsules": {**_CAPSULES, "gaussian": True, "relu": True, "linear": True, "still": True},
     "digit-capsules": {**_CAPSULES, "z": 16},
     "learned-addresses": _CAPSULES,
     "learned-addresses-pretrained": {**_CAPSULES, "steps": 20},

@@ -424,6 +424,35 @@ def _rounded(entry: Experiment, **models: tuple[str, ...]) -> Experiment:
     return replace(profiles[entry.profile], profiles=profiles)
 
 
+def _changed(entry: Experiment) -> Experiment:
+    """The continuous capsules of an experiment with one part changed at a time: which part is it?"""
+
+    def changed(at: Experiment) -> Experiment:
+        spec = at.spec("continuous-capsules")
+        capsules = spec.sizes.get("capsules", 128)
+        parts: dict[str, dict[str, Any]] = {
+            "gaussian-kernel": {"gaussian": True},
+            "relu-activations": {"relu": True},
+            "half-the-capsules": {"capsules": capsules // 2},
+            "twice-the-capsules": {"capsules": 2 * capsules},
+            "linear-addresses": {"linear": True},
+            "linear-addresses-still": {"linear": True, "still": True},
+        }
+        return replace(
+            at,
+            task=replace(at.task, name=f"{entry.name}-parts"),
+            title=f"{entry.name} with continuous capsules of which one part is changed",
+            figures=(),
+            specs={
+                name: replace(spec, architecture="changed-capsules", sizes={**spec.sizes, **part})
+                for name, part in parts.items()
+            },
+        )
+
+    profiles = {profile: changed(at) for profile, at in entry.profiles.items()}
+    return replace(profiles[entry.profile], profiles=profiles)
+
+
 def _registry() -> dict[str, Experiment]:
     entries = [
         _shift_transfer(),
@@ -438,6 +467,7 @@ def _registry() -> dict[str, Experiment]:
     tried = [
         _rounded(found["shift-transfer"], tf32=("autoencoder", "continuous-capsules"), bf16=("continuous-capsules",)),
         _rounded(found["rotation-extrapolation"], tf32=("composed-capsules",)),
+        _changed(found["shift-extrapolation"]),
     ]
     return found | {entry.name: entry for entry in tried}
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.capsules import GenerativeCapsules
+from gencaps_lib.models.ablations import ChangedCapsules
 from gencaps_lib.models.addresses import LearnedAddresses, PretrainedAddresses
 from gencaps_lib.models.adversarial import AdversarialAutoencoder
 from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCapsules
@@ -96,6 +97,7 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "adversarial-autoencoder": (AdversarialAutoencoder, _told(partial(ConvDecoder, channels=128, maps=64))),
     "autoencoder-matched": (Autoencoder, _told(matched_decoder)),
     "continuous-capsules": (Autoencoder, _told(ContinuousCapsules)),
+    "changed-capsules": (Autoencoder, _told(ChangedCapsules)),
     "digit-capsules": (Autoencoder, _told(DigitCapsules)),
     "learned-addresses": (Autoencoder, _told(LearnedAddresses)),
     "learned-addresses-pretrained": (Autoencoder, _told(PretrainedAddresses)),
