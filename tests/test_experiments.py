@@ -11,8 +11,7 @@ from small import build
 
 from gencaps_lib import results
 from gencaps_lib.evaluation import accuracy_curve, loss_curve_and_images
-from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Trial, current_profile, trials
-from gencaps_lib.experiments.trials import best
+from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Trial, current_profile, trials, winners
 from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import loop
 from gencaps_lib.transforms import Rotation, Shift
@@ -257,9 +256,8 @@ def test_an_experiment_can_be_cut_to_some_of_its_models():
 
 
 def test_rates_at_large_are_those_that_won_their_trials():
-    winners = best()
-    assert len(winners) == 16
-    for trial in winners:
+    assert len(winners()) == 16
+    for trial in winners():
         spec = EXPERIMENTS[trial.experiment].at("large").spec(trial.model)
         assert (spec.optimiser.lr, spec.rival is not None) == (trial.rate, trial.own_rival), trial
         rates = {other.rate for other in trials() if other[:2] == trial[:2]}

@@ -13,7 +13,7 @@ from gencaps_lib.experiments.spec import (
     check_profile,
     current_profile,
 )
-from gencaps_lib.experiments.trials import Trial, trials
+from gencaps_lib.experiments.trials import Trial, trials, winners
 
 __all__ = [
     "DRAWS",
@@ -32,4 +32,5 @@ __all__ = [
     "named",
     "spec_of",
     "trials",
+    "winners",
 ]

@@ -47,7 +47,7 @@ def trials() -> list[Trial]:
         ]
 
 
-def best() -> list[Trial]:
+def winners() -> list[Trial]:
     """The trial that won, for each model of each experiment that has some."""
     pairs = dict.fromkeys(trial[:2] for trial in trials())
     return [
