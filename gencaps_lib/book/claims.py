@@ -399,7 +399,14 @@ DEPTH_CLAIMS: tuple[Claim, ...] = (
 )
 
 
-def _from_behind(text: str, experiment: str, other: str, verdict: str = HOLDS, **bound: float) -> Claim:
+def _from_behind(
+    text: str,
+    experiment: str,
+    other: str,
+    verdict: str = HOLDS,
+    least: float | None = None,
+    most: float | None = None,
+) -> Claim:
     """A claim about the '4' from behind, of another model and of capsules with a hidden coordinate, by fresh seeds."""
     return Claim(
         text,
@@ -407,9 +414,10 @@ def _from_behind(text: str, experiment: str, other: str, verdict: str = HOLDS, *
         (other, _DEPTH),
         "error of '4' from behind over that of capsules with a hidden coordinate and all three aids",
         _over(mean_outside, other, _DEPTH),
-        verdict=verdict,
+        least,
+        most,
+        verdict,
         since=11,
-        **bound,
     )
 
 
