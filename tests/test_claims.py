@@ -20,6 +20,7 @@ from gencaps_lib.book.claims import (
     OPEN,
     OWN_CLAIMS,
     PICTURE_CLAIMS,
+    TOLD_CLAIMS,
     UNSEEN,
     Claim,
     shares,
@@ -47,7 +48,7 @@ def is_run(claim):
     return all(model in there and max(there[model].seeds) >= claim.since for model in claim.models)
 
 
-LATER = (*CONTROL_CLAIMS, *GROWING_CLAIMS, *NAMING_CLAIMS, *AID_CLAIMS, *PICTURE_CLAIMS)
+LATER = (*CONTROL_CLAIMS, *GROWING_CLAIMS, *NAMING_CLAIMS, *AID_CLAIMS, *TOLD_CLAIMS, *PICTURE_CLAIMS)
 RUN = [claim for claim in LATER if is_run(claim)]
 
 
