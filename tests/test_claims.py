@@ -40,16 +40,8 @@ def test_the_published_results_say_what_the_book_says(claim):
 
 
 FRESH = results.fresh()["quick"]
-
-
-def is_run(claim):
-    """Whether every model of the claim has a published seed that judges it."""
-    there = FRESH.get(claim.experiment, {})
-    return all(model in there and max(there[model].seeds) >= claim.since for model in claim.models)
-
-
 LATER = (*CONTROL_CLAIMS, *GROWING_CLAIMS, *NAMING_CLAIMS, *AID_CLAIMS, *TOLD_CLAIMS, *PICTURE_CLAIMS)
-RUN = [claim for claim in LATER if is_run(claim)]
+RUN = [claim for claim in LATER if claim.is_run(FRESH.get(claim.experiment, {}))]
 
 
 @pytest.mark.parametrize("claim", RUN, ids=lambda claim: f"{claim.experiment}, {claim.models[-1]}: {claim.quantity}")
@@ -114,7 +106,7 @@ def made_up(seed, level, profile="quick", source="mnist"):
 
 
 def seeds(*made):
-    return SimpleNamespace(results=made)
+    return SimpleNamespace(results=made, seeds=[result.seed for result in made])
 
 
 def digit_over_autoencoder(results, task):
@@ -142,6 +134,9 @@ def test_a_seed_that_was_seen_before_the_rule_does_not_judge():
     }
     later = replace(CLAIM, since=11)
     assert later.values(runs) == [1.5]
+    assert later.is_run(runs)
+    assert not replace(later, since=12).is_run(runs)
+    assert not later.is_run({"autoencoder": runs["autoencoder"]})
     with pytest.raises(ValueError, match="no seed in common from 12 on"):
         replace(later, since=12).values(runs)
 

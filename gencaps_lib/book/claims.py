@@ -61,6 +61,11 @@ class Claim:
         most = "" if self.most is None else f" at most {self.most:g}"
         return f"{self.quantity}:{least}{most}" + (f", provided that {self.premise}" if self.premise else "")
 
+    def is_run(self, runs: Mapping[str, Runs]) -> bool:
+        """Whether the experiment's `runs` have a seed from `since` on that all models share."""
+        shared = set.intersection(*(set(runs[name].seeds) if name in runs else set() for name in self.models))
+        return any(seed >= self.since for seed in shared)
+
     def values(self, runs: Mapping[str, Runs]) -> list[float | None]:
         """The quantity for every seed from `since` on that all models have, in order; None if the premise is not met.
 
@@ -443,12 +448,12 @@ TOLD_CLAIMS: tuple[Claim, ...] = (
     ),
 )
 PICTURE_CLAIMS: tuple[Claim, ...] = (
-    _from_behind("A flat sheet's picture, moved by the true matrix, is drawn as well", "flat-sheet", _WARP, most=1),
-    _from_behind("Moved by a learned generator it is not drawn", "flat-sheet", f"{_WARP}-generator", least=2),
-    _from_behind("Nor by a network that is told the angle", "flat-sheet", _PLAIN, least=2),
-    _from_behind("A bent sheet's picture, moved by that matrix, is not drawn", "bent-sheet", _WARP, least=2),
-    _from_behind("Nor by a learned generator", "bent-sheet", f"{_WARP}-generator", least=2),
-    _from_behind("Nor by a network that is told the angle", "bent-sheet", _PLAIN, least=2),
+    _from_behind("A picture that is told its matrix is drawn from behind as well", "flat-sheet", _WARP, most=1),
+    _from_behind("A picture with a learned generator is not", "flat-sheet", f"{_WARP}-generator", least=2),
+    _from_behind("A network that is told the angle does not draw the back", "flat-sheet", _PLAIN, least=2),
+    _from_behind("A picture that is told that matrix is not drawn from behind", "bent-sheet", _WARP, least=2),
+    _from_behind("A picture with a learned generator is not", "bent-sheet", f"{_WARP}-generator", least=2),
+    _from_behind("A network that is told the angle does not draw the back", "bent-sheet", _PLAIN, least=2),
 )
 
 
