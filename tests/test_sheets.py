@@ -120,7 +120,16 @@ def test_parts_can_change_places_only_through_the_coordinate_that_is_not_drawn()
     assert (first, second) == pytest.approx((1.3 * 13.5, 0.7 * 13.5), abs=1e-3)
 
 
-@pytest.mark.parametrize("given", [{"action": "known"}, {"action": "map"}, {"coordinates": 1}])
+@torch.no_grad()
+def test_the_known_turn_in_space_is_that_of_the_true_generator(generator):
+    told = ComposedCapsules(3, FLAT, "known", capsules=5, coordinates=3)
+    learned = ComposedCapsules(3, FLAT, capsules=5, coordinates=3)
+    learned.load_state_dict({**told.state_dict(), "act.upper": FLAT.generators()[:, :3]})
+    latent, code = torch.randn(2, 3, generator=generator), FLAT.code(torch.tensor([[50.0], [-170.0]]))
+    assert torch.allclose(told.write(latent, code)[0], learned.write(latent, code)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("given", [{"action": "known", "coordinates": 4}, {"action": "map"}, {"coordinates": 1}])
 def test_what_has_no_third_coordinate_is_refused(given):
     with pytest.raises(ValueError, match="two coordinates, or more if the generator is learned"):
         ComposedCapsules(3, FLAT, **{"coordinates": 3, **given})

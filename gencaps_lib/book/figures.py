@@ -517,7 +517,7 @@ def study_curves(runs: Mapping[str, Runs], digit: int, bounds: Mapping[str, Curv
         {name: {digit: each.curve(digit)} for name, each in runs.items()},
         task,
         digit,
-        "; ".join(labels),
+        "\n".join(labels),  # a line each: models with other seeds
         bounds,
         title=f"Error of '{digit}'{': mean of the seeds, least to most shaded' if several else ''}",
         spread={name: each.spread(digit) for name, each in runs.items()},
@@ -858,6 +858,7 @@ def dots(
         for (x, y), text in zip(group, (names or {}).get(name, ()), strict=False):
             axes.annotate(text, (x, y), (5, 4), textcoords="offset points", fontsize=10)
     axes.set(xlabel=x_label, ylabel=y_label)
+    axes.locator_params(nbins=6)  # with more, the numbers below run together
     figure.legend(loc="outside lower center", ncols=2, fontsize=10)
     return Picture(figure, alt=alt)
 

@@ -290,8 +290,9 @@ def _sheets() -> list[Experiment]:
         "composed-capsules": model("composed-capsules", z=32, **_QUICK_GENERATOR),
         "composed-capsules-depth": model("composed-capsules-balanced", z=32, coordinates=3, **_QUICK_GENERATOR),
     }
-    # Without one of the aids each.
+    # Told the turn, and without one of the aids each.
     fewer: Models = {
+        "composed-capsules-depth-known": model("composed-capsules-known", z=32, coordinates=3, growth=_GROWTH),
         "composed-capsules-depth-slow": model("composed-capsules-balanced", z=32, coordinates=3, growth=_GROWTH),
         "composed-capsules-depth-at-once": model(
             "composed-capsules-balanced", z=32, coordinates=3, faster=_QUICK_GENERATOR["faster"]

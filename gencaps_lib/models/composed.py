@@ -185,6 +185,13 @@ class LearnedLinear(nn.Module):
         return affine(rows[..., :2], rows[..., 2])
 
 
+def known_coordinates(transform: Transform) -> int:
+    """How many coordinates a transform's true matrix moves: two, or three if it turns what has depth."""
+    with torch.device("cpu"):  # the shape is read, also where a model is built on the device "meta"
+        code = transform.code(transform.along_grid(torch.zeros(1)))
+        return transform.matrix(transform.parameters(code)).shape[-1] - 1
+
+
 ACTIONS = {"known": KnownMatrix, "generator": LearnedGenerator, "map": LearnedMap, "linear": LearnedLinear}
 
 
@@ -226,7 +233,8 @@ class ComposedCapsules(CapsuleDecoder):
     channels : number of feature maps C, with one stamp each
     hidden : width of the two dense layers
     capsules : number of parts N
-    coordinates : number of coordinates D of a place; more than two need a generator that is learned
+    coordinates : number of coordinates D of a place; more than two need a generator that is learned, or a known matrix
+        that moves as many
 
     Attributes
     ----------
@@ -251,8 +259,12 @@ class ComposedCapsules(CapsuleDecoder):
         coordinates: int = 2,
     ) -> None:
         learned = action == "generator"
-        if coordinates < 2 or (coordinates > 2 and not learned):
-            raise ValueError(f"places have two coordinates, or more if the generator is learned; got {coordinates}")
+        moved = known_coordinates(transform) if action == "known" else 2
+        if coordinates < 2 or (coordinates not in (2, moved) and not learned):
+            raise ValueError(
+                "places have two coordinates, or more if the generator is learned or the known matrix moves as many; "
+                f"got {coordinates}"
+            )
         super().__init__(transform.side, Stamps(channels))
         self.act = LearnedGenerator(transform, coordinates) if learned else act_of(action, transform)
         self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
