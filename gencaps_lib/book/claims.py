@@ -432,7 +432,7 @@ def _from_behind(
 
 
 # The rules of 2026-11-26 about the aids of chapter 14 and its other controls. They were written when seed 10 of each
-# had been seen, so the seeds 11 and 12 judge, of which none was run then. Until they are, the verdicts are seed 10's.
+# had been seen, so the seeds 11 and 12 judge, of which none was run then.
 AID_CLAIMS: tuple[Claim, ...] = (
     _from_behind("Without a rate of its own for G it is worse", "bent-sheet", f"{_DEPTH}-slow", least=1),
     _from_behind("Without small angles first it is worse", "bent-sheet", f"{_DEPTH}-at-once", FAILS, least=1),
