@@ -92,16 +92,16 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
     )
 
 
-def _cells(inside: float, outside: float, *rest: float | None) -> list[str]:
-    """The cells of a row: errors of '4', their ratio; then that over the others', '9' out, the others out, if known."""
-    adjusted, *errors = (*rest, None, None, None)[:3]
-    return [
-        f"{inside:.4f}",
-        f"{outside:.4f}",
-        f"{outside / inside:.2f}",
-        "" if adjusted is None else f"{adjusted:.2f}",
-        *("" if error is None else f"{error:.4f}" for error in errors),
-    ]
+def _cells(
+    inside: float,
+    outside: float,
+    adjusted: float | None = None,
+    nine_out: float | None = None,
+    others_out: float | None = None,
+) -> list[str]:
+    """The cells of a row: errors of '4', their ratio, that over the others'; the other errors. Empty if not known."""
+    numbers = ((inside, 4), (outside, 4), (outside / inside, 2), (adjusted, 2), (nine_out, 4), (others_out, 4))
+    return ["" if number is None else f"{number:.{places}f}" for number, places in numbers]
 
 
 def _ours(runs: Runs) -> list[str]:

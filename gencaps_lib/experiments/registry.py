@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -402,33 +402,44 @@ def _extrapolations() -> list[Experiment]:
     ]
 
 
-def _rounded(entry: Experiment, **models: tuple[str, ...]) -> Experiment:
-    """Some models of an experiment with other precisions of products, for each precision their names: does it matter?
+def _variant(
+    entry: Experiment, suffix: str, title: str, specs: Callable[[Experiment], Mapping[str, ModelSpec]]
+) -> Experiment:
+    """An experiment's task with other models, under a name of its own, so that chapters on it show the article's only.
 
-    They have a name of their own, so that a chapter on the experiment shows the article's models only.
+    `specs` makes the models from the experiment at a profile.
     """
 
     def changed(at: Experiment) -> Experiment:
         return replace(
             at,
-            task=replace(at.task, name=f"{entry.name}-precision"),
-            title=f"{entry.name} with rounded products: does it matter?",
+            task=replace(at.task, name=f"{entry.name}-{suffix}"),
+            title=f"{entry.name} with {title}",
             figures=(),
-            specs={
-                f"{name}-{precision}": replace(at.spec(name), precision=precision)
-                for precision, names in models.items()
-                for name in names
-            },
+            specs=specs(at),
         )
 
     profiles = {profile: changed(at) for profile, at in entry.profiles.items()}
     return replace(profiles[entry.profile], profiles=profiles)
 
 
+def _rounded(entry: Experiment, **models: tuple[str, ...]) -> Experiment:
+    """Some models of an experiment with other precisions of products; for each precision the models' names."""
+
+    def specs(at: Experiment) -> Mapping[str, ModelSpec]:
+        return {
+            f"{name}-{precision}": replace(at.spec(name), precision=precision)
+            for precision, names in models.items()
+            for name in names
+        }
+
+    return _variant(entry, "precision", "rounded products: does it matter?", specs)
+
+
 def _changed(entry: Experiment) -> Experiment:
     """The continuous capsules of an experiment with one part changed at a time: which part is it?"""
 
-    def changed(at: Experiment) -> Experiment:
+    def specs(at: Experiment) -> Mapping[str, ModelSpec]:
         spec = at.spec("continuous-capsules")
         capsules = spec.sizes.get("capsules", 128)
         parts: dict[str, dict[str, Any]] = {
@@ -439,19 +450,12 @@ def _changed(entry: Experiment) -> Experiment:
             "linear-addresses": {"linear": True},
             "linear-addresses-still": {"linear": True, "still": True},
         }
-        return replace(
-            at,
-            task=replace(at.task, name=f"{entry.name}-parts"),
-            title=f"{entry.name} with continuous capsules of which one part is changed",
-            figures=(),
-            specs={
-                name: replace(spec, architecture="changed-capsules", sizes={**spec.sizes, **part})
-                for name, part in parts.items()
-            },
-        )
+        return {
+            name: replace(spec, architecture="changed-capsules", sizes={**spec.sizes, **part})
+            for name, part in parts.items()
+        }
 
-    profiles = {profile: changed(at) for profile, at in entry.profiles.items()}
-    return replace(profiles[entry.profile], profiles=profiles)
+    return _variant(entry, "parts", "continuous capsules of which one part is changed", specs)
 
 
 def _registry() -> dict[str, Experiment]:
