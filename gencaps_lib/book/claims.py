@@ -1,7 +1,8 @@
 """The book's own claims beyond the article: for each, the quantity and bound that decide it, and the book's verdict.
 
 The article's claims are in `verdicts`. The claims about composed capsules (`OWN_CLAIMS`) are judged by the seeds that
-chapters show. All others (`FRESH_CLAIMS`) are judged by seeds from `results.FRESH` on, none of which was run before.
+chapters show. All others (`FRESH_CLAIMS`) are judged by seeds from `results.FRESH` or `Claim.since` on, none of which
+was run before the rule was written down.
 """
 
 from __future__ import annotations
@@ -62,8 +63,12 @@ class Claim:
 
     def is_run(self, runs: Mapping[str, Runs]) -> bool:
         """Whether the experiment's `runs` have a seed from `since` on that all models share."""
+        return bool(self._seeds(runs))
+
+    def _seeds(self, runs: Mapping[str, Runs]) -> list[int]:
+        """The seeds from `since` on that all models share, in order."""
         shared = set.intersection(*(set(runs[name].seeds) if name in runs else set() for name in self.models))
-        return any(seed >= self.since for seed in shared)
+        return sorted(seed for seed in shared if seed >= self.since)
 
     def values(self, runs: Mapping[str, Runs]) -> list[float | None]:
         """The quantity for every seed from `since` on that all models have, in order; None if the premise is not met.
@@ -77,13 +82,11 @@ class Claim:
         ValueError
             The models have no seed in common, or their results are of different profiles or data.
         """
-        by_seed = [
-            {result.seed: result for result in runs[model].results} if model in runs else {} for model in self.models
-        ]
-        seeds = sorted(seed for seed in set.intersection(*map(set, by_seed)) if seed >= self.since)
+        seeds = self._seeds(runs)
         if not seeds:
             which = f"no seed in common from {self.since} on" if self.since else "no seed in common"
             raise ValueError(f"{self.experiment}: {', '.join(self.models)} have {which}; run the study first")
+        by_seed = [{result.seed: result for result in runs[model].results} for model in self.models]
         settings = {(results[seed].profile, results[seed].source) for results in by_seed for seed in seeds}
         if len(settings) > 1:
             raise ValueError(f"{self.experiment}: results of different profiles or data cannot be compared: {settings}")

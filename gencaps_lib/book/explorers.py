@@ -41,7 +41,7 @@ NOTE = (
     "ONNX Runtime from cdn.jsdelivr.net. In a notebook, run the cell."
 )
 PLACED = ((1.0, 1.0, 1.0), (4.5, 2.0, 1.0), (3.25, 5.75, 1.0), (6.5, 6.5, 1.0), (8.0, 3.0, 0.5))
-PLACEMENT_NOTE = "A still picture. On the book's pages it is live where scripts run. In a notebook, run the cell."
+PLAIN_NOTE = "A still picture. On the book's pages it is live where scripts run. In a notebook, run the cell."
 _CODE = Path(__file__).parent / "explorer" / "static"
 
 
@@ -131,7 +131,7 @@ def placement_explorer(capsules: Sequence[Sequence[float]] = PLACED, size: int =
         raise ValueError(f"capsules must have finite places and activations from 0 to 1; got {capsules!r}")
     settings = {"view": "placement", "size": int(size), "capsules": placed}
     shown = _placement_picture(torch.tensor(placed, dtype=torch.float32), size)
-    return Explorer(settings, shown, PLACEMENT_NOTE)
+    return Explorer(settings, shown, PLAIN_NOTE)
 
 
 def search_explorer(
@@ -193,7 +193,7 @@ def search_explorer(
     whole = f"A handwritten {int(digits.labels[digit])}, named {int(names[digit, at])}"
     images = digits.images[digit].cpu(), drawn[digit, leaning].cpu()
     shown = _search_picture(whole, *images, float(angle), around, errors[digit, at].tolist())
-    return Explorer(settings, shown, PLACEMENT_NOTE)
+    return Explorer(settings, shown, PLAIN_NOTE)
 
 
 @dataclass(frozen=True)

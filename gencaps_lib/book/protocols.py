@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from textwrap import wrap
 
@@ -61,14 +61,13 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
     models : whose, by default all those that the authors measured
     test : the test digits of the results; with them, rows say what a blank image scores
     """
-    pairs = dict.fromkeys(
-        (experiment, model)
-        for experiments in found.values()
-        for experiment, runs in experiments.items()
-        for model in runs
-        if (model in models if models else (experiment, model) in AUTHORS)
-    )
-    groups = {name: [model for experiment, model in pairs if experiment == name] for name, _ in pairs}
+    groups: dict[str, dict[str, None]] = {}  # experiment → its models, each once
+    for experiments in found.values():
+        for experiment, runs in experiments.items():
+            for model in runs:
+                if model in models if models else (experiment, model) in AUTHORS:
+                    groups.setdefault(experiment, {})[model] = None
+    blank = {} if test is None else _blanks(groups, found, test)
     rows: list[list[str]] = []
     for experiment, names in groups.items():
         own: list[list[str]] = []
@@ -79,8 +78,7 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
             for profile, experiments in found.items():
                 if model in experiments.get(experiment, {}):
                     own.append([model, profile, *_ours(experiments[experiment][model])])
-        if test is not None:
-            own += _blank(experiment, found, test)
+        own += blank.get(experiment, [])
         rows += [[experiment, *row] for row in own] if len(groups) > 1 else own
     header = [*(["experiment"] if len(groups) > 1 else []), "model", "protocol"]
     return Table(
@@ -113,18 +111,27 @@ def _ours(runs: Runs) -> list[str]:
     return _cells(inside, outside, runs.adjusted_ratio(four), runs.outside(nine).value, runs.others("outside"))
 
 
-def _blank(experiment: str, found: Found, test: Digits) -> list[list[str]]:
-    """A blank image's errors of '4' at each protocol, since canvases and test digits differ."""
-    rows = []
-    for profile, experiments in found.items():
-        runs = experiments.get(experiment, {})
-        if any(result.source != test.source for each in runs.values() for result in each.results):
-            return [["blank image", "", f"needs other digits than {test.source}", *[""] * 5]]
-        if runs or profile == "full":  # the authors' protocol, whether we have runs of it or not
-            at = EXPERIMENTS[experiment].at(profile)
+def _blanks(names: Iterable[str], found: Found, test: Digits) -> dict[str, list[list[str]]]:
+    """Of each experiment, a blank image's errors of '4' at each protocol, since canvases and test digits differ."""
+    rows: dict[str, list[list[str]]] = {}
+    curves: dict[tuple, Sequence[float]] = {}  # experiments share them
+    for name in names:
+        runs = {profile: experiments.get(name, {}) for profile, experiments in found.items()}
+        sources = {result.source for models in runs.values() for each in models.values() for result in each.results}
+        if sources - {test.source}:
+            rows[name] = [["blank image", "", f"needs other digits than {test.source}", *[""] * 5]]
+            continue
+        rows[name] = []
+        for profile in found:
+            if not runs[profile] and profile != "full":  # the authors' protocol, whether we have runs of it or not
+                continue
+            at = EXPERIMENTS[name].at(profile)
             four = at.task.held_out[0]
-            curve = blank_curve(at.task, at.judged(test).of(four))[four]
-            rows.append(["blank image", profile, *_cells(mean_inside(curve, at.task), mean_outside(curve, at.task))])
+            key = (at.task.transform, at.task.grid, four, at.test_digits, at.test_sample)
+            if key not in curves:
+                curves[key] = blank_curve(at.task, at.judged(test).of(four))[four]
+            errors = (side(curves[key], at.task) for side in (mean_inside, mean_outside))
+            rows[name].append(["blank image", profile, *_cells(*errors)])
     return rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,10 +32,11 @@ class Trial(NamedTuple):
         return self.spread is None or abs(self.spread / PRIOR_SPREAD - 1) < 0.1
 
 
-def trials() -> list[Trial]:
+@cache
+def trials() -> tuple[Trial, ...]:
     """All trials."""
     with (Path(__file__).parent / "trials.csv").open(encoding="utf-8", newline="") as file:
-        return [
+        return tuple(
             Trial(
                 row["experiment"],
                 row["model"],
@@ -44,7 +46,7 @@ def trials() -> list[Trial]:
                 float(row["spread"]) if row["spread"] else None,
             )
             for row in csv.DictReader(file)
-        ]
+        )
 
 
 def winners() -> list[Trial]:

@@ -305,8 +305,9 @@ def fit(
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured, but the digits are on {device}: omit capture")
     captures = device.type == "cuda" if capture is None else capture
-    options = (batch, growth, precision, draws, faster, rival_optimiser)
-    trainer = Trainer(model, task, digits, steps, int(seed), optimiser, *options)
+    trainer = Trainer(
+        model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws, faster, rival_optimiser
+    )
     model.train()
     try:
         _make_steps(trainer, steps, captures, progress)
