@@ -185,6 +185,7 @@ def at_all_profiles(
     small: Task | None = None,
     smallest: Task | None = None,
     steps: int = 1400,
+    large_steps: int = 4000,
     full_steps: int = 100_000,
     test_digits: int = 100,
 ) -> Experiment:
@@ -196,7 +197,7 @@ def at_all_profiles(
     models : by name, each at all profiles, see `model`
     full : the task at large and full
     small, smallest : the tasks at quick and smoke, where they are others
-    steps, full_steps : at quick and full
+    steps, large_steps, full_steps : at quick, large and full
     test_digits : number of test images of each digit at quick
     """
 
@@ -209,7 +210,7 @@ def at_all_profiles(
         reference,
         profile="large",
         specs=specs("large"),
-        steps=4000,
+        steps=large_steps,
         draws=4,
         seeds=(0,),
         test_sample=None if full.transform.side > SIDE else 1000,
