@@ -8,7 +8,7 @@ import torch
 from gencaps_lib import results
 from gencaps_lib.book import protocols
 from gencaps_lib.book.authors import AUTHORS
-from gencaps_lib.book.verdicts import CLAIMS, decide
+from gencaps_lib.book.verdicts import CLAIMS, decide, in_words
 from gencaps_lib.data import Digits
 
 
@@ -21,6 +21,15 @@ def test_verdicts_have_a_column_for_each_protocol():
     every = protocols.verdicts(found, "claims", lambda decisions: "full" in decisions)
     assert 0 < len(every.rows) < len(table.rows)
     assert all(row[-1] != "not run" for row in every.rows)
+
+
+def test_a_run_that_never_learned_is_not_called_not_run():
+    model = "continuous-capsules"
+    claim = next(each for each in CLAIMS if each.experiment == "rotation-one-shot" and each.models == (model,))
+    runs = results.fresh("rotation-one-shot")["large"]["rotation-one-shot"][model]
+    blank = results.Runs([each for each in runs.results if each.stuck], runs.task)
+    found = {"quick": {}, "large": {"rotation-one-shot": {model: blank}}}
+    assert in_words(claim, decide(claim, found), found) == ["not run", f"never learned: {model}"]
 
 
 def test_the_authors_losses_stand_beside_ours():

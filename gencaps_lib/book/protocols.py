@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator
 
 from gencaps_lib.book.authors import AUTHORS
 from gencaps_lib.book.figures import WIDTH, Picture, log_scale, own_style
-from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide
+from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, Decision, decide, in_words
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import band_means, blank_curve, mean_inside, mean_outside
 from gencaps_lib.experiments import EXPERIMENTS
@@ -40,11 +40,7 @@ def verdicts(
     return Table(
         ["claim", "rule", *found],
         [
-            [
-                claim.text,
-                claim.rule,
-                *(str(decisions.get(profile, "not run")) for profile in found),
-            ]
+            [claim.text, claim.rule, *in_words(claim, decisions, found)]
             for claim, decisions in decided
             if decisions and wanted(decisions)
         ],
@@ -86,7 +82,7 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
         rows,
         caption="Mean squared error in range and out of it: of '4', their ratio, and that over the ratio of the digits "
         "that were not held out; of '9'; of the digits that were not held out (MNIST; the authors: one run each; ours: "
-        "seeds from 10 on, but for runs that never learned)",
+        "seeds from 10 on; runs that never learned are left out)",
     )
 
 
@@ -158,8 +154,8 @@ def bands(found: Found, experiment: str, *models: str) -> Table:
     return Table(
         ["protocol", "model", "digit", *ends],
         rows,
-        caption="Mean squared error by the distance from the one angle that was seen (MNIST; seeds from 10 on, but for "
-        "runs that never learned)",
+        caption="Mean squared error by the distance from the one angle that was seen (MNIST; seeds from 10 on; runs "
+        "that never learned are left out)",
     )
 
 

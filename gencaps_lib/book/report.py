@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gencaps_lib.book.claims import FRESH_CLAIMS, OWN_CLAIMS, by_seed
-from gencaps_lib.book.verdicts import CLAIMS, decide
+from gencaps_lib.book.verdicts import CLAIMS, decide, in_words
 from gencaps_lib.experiments import PROFILES
 from gencaps_lib.results import FRESH, Estimate, Runs, readable, unregistered
 from gencaps_lib.tables import lines
@@ -66,8 +66,7 @@ def _article(judging: Mapping[str, Found]) -> Iterable[str]:
     for claim in CLAIMS:
         decisions = decide(claim, judging)
         verdict = list(decisions.values())[-1].verdict if decisions else "not decided"
-        said = (str(decisions.get(profile, "not run")) for profile in judging)
-        rows.append((verdict, claim.experiment, claim.text, *said, claim.rule))
+        rows.append((verdict, claim.experiment, claim.text, *in_words(claim, decisions, judging), claim.rule))
     return lines(rows)
 
 
