@@ -484,6 +484,17 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         ours=True,
         verdicts={"quick": OPEN},
     ),
+    # Controls, with the same bound. Written down before any of them was trained: is it the optimiser, or the length?
+    *(
+        _ratio(
+            f"With the article's optimiser, {who} capsules shift beyond the range of all digits in a short run, too",
+            "shift-extrapolation-optimiser",
+            f"{who}-capsules-rmsprop",
+            most=1.2,
+            ours=True,
+        )
+        for who in ("continuous", "digit")
+    ),
     *(
         _ratio(
             f"In our reading of ±180°, the raw angle as code, {who} not rotate beyond it",

@@ -10,7 +10,7 @@ from typing import Any
 from gencaps_lib.experiments.profiles import adam, at_all_profiles, model
 from gencaps_lib.experiments.spec import PROFILES, Experiment, ModelSpec, current_profile
 from gencaps_lib.tasks import Task, training_ranges
-from gencaps_lib.training import Optimiser
+from gencaps_lib.training import REFERENCE, Optimiser
 from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Sheet, Shift, Transform
 
 Models = Mapping[str, Mapping[str, ModelSpec]]  # name → profile → model
@@ -464,6 +464,16 @@ def _changed(entry: Experiment) -> Experiment:
     return _variant(entry, "parts", "continuous capsules of which one part is changed", specs)
 
 
+def _as_the_article(entry: Experiment) -> Experiment:
+    """The capsules of an experiment with the article's optimiser at every profile: is it the optimiser?"""
+
+    def specs(at: Experiment) -> Mapping[str, ModelSpec]:
+        names = ("continuous-capsules", "digit-capsules")
+        return {f"{name}-rmsprop": replace(at.spec(name), optimiser=REFERENCE) for name in names}
+
+    return _variant(entry, "optimiser", "the article's optimiser", specs)
+
+
 def _registry() -> dict[str, Experiment]:
     entries = [
         _shift_transfer(),
@@ -479,6 +489,7 @@ def _registry() -> dict[str, Experiment]:
         _rounded(found["shift-transfer"], tf32=("autoencoder", "continuous-capsules"), bf16=("continuous-capsules",)),
         _rounded(found["rotation-extrapolation"], tf32=("composed-capsules",)),
         _changed(found["shift-extrapolation"]),
+        _as_the_article(found["shift-extrapolation"]),
     ]
     return found | {entry.name: entry for entry in tried}
 
