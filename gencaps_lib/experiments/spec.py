@@ -235,7 +235,7 @@ class Experiment:
 
     def judged(self, test: Digits) -> Digits:
         """The test digits on which models are evaluated."""
-        test = test.of(*self.task.digits)
+        test = self.task.scenes(test).of(*self.task.digits)
         if self.test_sample is not None:
             return test.sample(self.test_sample)
         return test if self.test_digits is None else test.first(self.test_digits)
