@@ -133,7 +133,9 @@ class Batch:
 
     Attributes
     ----------
-    images : (B / K, 1, 28, 28), what a model is shown, untransformed; the targets of an image, K of them, stand one after another
+    images
+        (B / K, 1, 28, 28), what a model is shown, untransformed; the targets of an image, K of them, stand one after
+        another
     labels : (B,), of the targets
     code : (B, code_length), of the targets' transforms
     target : (B, 1, side, side), the transformed images

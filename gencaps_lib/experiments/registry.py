@@ -11,7 +11,17 @@ from gencaps_lib.experiments.profiles import adam, at_all_profiles, model
 from gencaps_lib.experiments.spec import PROFILES, Experiment, ModelSpec, current_profile
 from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import Optimiser
-from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Sheet, Shift, Transform, TwoObjects
+from gencaps_lib.transforms import (
+    RawRotation,
+    Rotation,
+    RotationAndShift,
+    Scale,
+    Shear,
+    Sheet,
+    Shift,
+    Transform,
+    TwoObjects,
+)
 
 Models = Mapping[str, Mapping[str, ModelSpec]]  # name → profile → model
 

@@ -10,11 +10,13 @@ Both decoders are ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from gencaps_lib.models.article import ConvDecoder
-from gencaps_lib.models.composed import ComposedCapsules, LearnedGenerator, draw_act, learned_by
+from gencaps_lib.models.composed import ComposedCapsules, LearnedGenerator, Stamps, draw_act, learned_by
 from gencaps_lib.models.parts import bias_of
 from gencaps_lib.routing import route_by_address, to_index_space
 from gencaps_lib.transforms import BACKGROUND, SIDE, Transform, exponentials, move, warp
@@ -39,7 +41,7 @@ class GroupedCapsules(ComposedCapsules):
     Equation :eq:`eq-groups`. All parts write on the same maps, which are painted once. Nobody tells the network which
     part of the picture belongs to which object.
 
-    Takes the parameters of `ComposedCapsules`.
+    Takes the parameters of `ComposedCapsules`, but for `action`, which is learned.
 
     Raises
     ------
@@ -47,7 +49,9 @@ class GroupedCapsules(ComposedCapsules):
         The number of parts is no multiple of the number of groups.
     """
 
-    def __init__(self, z: int, transform: Transform, capsules: int = 192, **sizes) -> None:
+    paint: Stamps
+
+    def __init__(self, z: int, transform: Transform, capsules: int = 192, **sizes: Any) -> None:
         super().__init__(z, transform, capsules=capsules, **sizes)
         self.act, self.groups = MatrixForEach(transform), len(transform.factors)
         if capsules % self.groups:
@@ -62,9 +66,8 @@ class GroupedCapsules(ComposedCapsules):
     def layers(self, latent: Tensor, code: Tensor) -> Tensor:
         """What each group draws alone, before it is added and painted: ink (B, F, side, side), at least 0."""
         addresses, activations = self.write(latent, code)
-        groups = (each.unflatten(1, (self.groups, -1)).flatten(0, 1) for each in (addresses, activations))
-        maps = route_by_address(*groups, self.size)  # (B·F,C,S,S)
-        ink = self.paint.painted(maps) - self.paint.bias[:, None, None]
+        where, what = (each.unflatten(1, (self.groups, -1)).flatten(0, 1) for each in (addresses, activations))
+        ink = self.paint.painted(route_by_address(where, what, self.size)) - bias_of(self.paint)  # (B·F,1,S,S)
         return ink.clamp(min=0).view(len(latent), self.groups, *ink.shape[2:])
 
 
@@ -80,9 +83,9 @@ class LayeredDecoder(ConvDecoder):
     channels, maps, hidden : as in `ConvDecoder`
     """
 
-    def __init__(
-        self, z: int, transform: Transform, channels: int = 64, maps: int = 32, hidden: int = 256
-    ) -> None:
+    paint: nn.Sequential
+
+    def __init__(self, z: int, transform: Transform, channels: int = 64, maps: int = 32, hidden: int = 256) -> None:
         super().__init__(z, 0, SIDE, channels, maps, hidden)
         self.act = MatrixForEach(transform)
         self.margin = (transform.side - SIDE) // 2
