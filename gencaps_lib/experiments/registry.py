@@ -332,11 +332,11 @@ def _two_objects() -> Experiment:
         outside=0.51,
     )
     names = ("composed-capsules-groups", "autoencoder-layers", "composed-capsules", "autoencoder")
+    models = {name: model(name, z=64, growth=0 if name == "autoencoder" else _GROWTH) for name in names}
+    # All angles and shifts from the first step on, as for one digit in rotation-and-shift.
+    models["composed-capsules-groups-at-once"] = model("composed-capsules-groups", z=64)
     return at_all_profiles(
-        "turn one of two digits in a picture, and shift the other, beyond all that was seen",
-        (),
-        {name: model(name, z=64, growth=0 if name == "autoencoder" else _GROWTH) for name in names},
-        task,
+        "turn one of two digits in a picture, and shift the other, beyond all that was seen", (), models, task
     )
 
 
