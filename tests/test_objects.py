@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from gencaps_lib.bench.naive import PortedDigits
 from gencaps_lib.evaluation import share_on_own, sorted_ink, sorting
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import ComposedCapsules, GroupedCapsules, LayeredDecoder, make
@@ -210,13 +209,3 @@ def test_ink_is_sorted_by_a_model_that_draws_the_true_objects(digits, monkeypatc
     assert sorting(plain, TASK, few) == {}
     with pytest.raises(ValueError, match="groups of parts or layers"):
         sorted_ink(plain, TASK, few)
-
-
-def test_the_port_moves_two_digits_as_the_library_does(digits):
-    ported = PortedDigits(digits, TASK)
-    pairs = TASK.scenes(digits)
-    for index in range(10):
-        image, label, value, target = ported[index]
-        assert torch.allclose(image, TASK.picture(pairs.images[index : index + 1])[0])
-        assert label == digits.labels[index]
-        assert torch.allclose(target, TASK.target(pairs.images[index : index + 1], value[None])[0], atol=1e-3)
