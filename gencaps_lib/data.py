@@ -58,7 +58,8 @@ class Digits:
 
     Attributes
     ----------
-    images : (M, 1, 28, 28) float32 in [-1, 1], background -1
+    images
+        (M, 1, 28, 28) float32 in [-1, 1], background -1; (M, 2, 28, 28) if they are `paired`
     labels : (M,) int64, 0 … 9
     source : name of the data set, ``"mnist"`` or ``"embedded"``
 
@@ -76,7 +77,8 @@ class Digits:
         for what, tensor, wanted in (("images", self.images, torch.float32), ("labels", self.labels, torch.int64)):
             if tensor.dtype != wanted:
                 raise TypeError(f"{what} of digits must be {wanted}; got {tensor.dtype}")
-        if self.labels.ndim != 1 or self.images.shape != (len(self.labels), 1, SIDE, SIDE):
+        shapes = [(len(self.labels), layers, SIDE, SIDE) for layers in (1, 2)] if self.labels.ndim == 1 else []
+        if self.images.shape not in shapes:
             raise ValueError(
                 f"digits need images (M, 1, {SIDE}, {SIDE}) and labels (M,); got {tuple(self.images.shape)} and "
                 f"{tuple(self.labels.shape)}"
@@ -88,6 +90,15 @@ class Digits:
     def to(self, device: str | torch.device) -> Digits:
         """The same digits on `device`."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def paired(self) -> Digits:
+        """Each digit with the one that stands half the list further on: images (M, 2, 28, 28), labels of the first.
+
+        Digits that are paired already stay as they are.
+        """
+        if self.images.shape[1] == 2:
+            return self
+        return replace(self, images=torch.cat([self.images, self.images.roll(-(len(self) // 2), 0)], 1))
 
     def of(self, *digits: int) -> Digits:
         """Only the images of these digits, in the original order."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gencaps_lib.data import Digits
-from gencaps_lib.transforms import Transform
+from gencaps_lib.transforms import Transform, TwoObjects
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,16 @@ class Task:
             low, high = low * share, high * share
         return self.transform.draw(low, high, generator)
 
+    def scenes(self, digits: Digits) -> Digits:
+        """What the task transforms: the digits, or pairs of them, if its transform moves two objects."""
+        return digits.paired() if isinstance(self.transform, TwoObjects) else digits
+
+    def picture(self, images: Tensor) -> Tensor:
+        """What a model is shown of the images of `scenes`: (B, 1, 28, 28), untransformed."""
+        return self.transform.at_rest(images) if isinstance(self.transform, TwoObjects) else images
+
     def target(self, images: Tensor, values: Tensor) -> Tensor:
-        """The images (B, 1, 28, 28) transformed by values (B, dimensions)."""
+        """The images (B, 1, 28, 28), of two objects (B, 2, 28, 28), transformed by values (B, dimensions)."""
         return self.transform.apply(images, values)
 
     def code(self, values: Tensor) -> Tensor:
@@ -125,7 +133,9 @@ class Batch:
 
     Attributes
     ----------
-    images : (B / K, 1, 28, 28), untransformed; the targets of an image, K of them, stand one after another
+    images
+        (B / K, 1, 28, 28), what a model is shown, untransformed; the targets of an image, K of them, stand one after
+        another
     labels : (B,), of the targets
     code : (B, code_length), of the targets' transforms
     target : (B, 1, side, side), the transformed images
@@ -138,7 +148,7 @@ class Batch:
 
 
 def draw_digits(digits: Digits, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw images (B, 1, 28, 28) and their labels (B,), with replacement."""
+    """Draw images (B, 1, 28, 28), of pairs (B, 2, 28, 28), and their labels (B,), with replacement."""
     chosen = torch.randint(len(digits), (batch,), generator=generator, device=digits.images.device)
     return digits.images[chosen], digits.labels[chosen]
 
@@ -148,9 +158,11 @@ def draw_batch(
 ) -> Batch:
     """Draw images with replacement, and `draws` training values of the transform for each, on the digits' device.
 
-    There are ``batch`` targets, from ``batch`` / ``draws`` images. For ``reach`` see `Task.sample`.
+    There are ``batch`` targets, from ``batch`` / ``draws`` images. For ``reach`` see `Task.sample`; the digits are the
+    task's `Task.scenes`.
     """
     images, labels = draw_digits(digits, batch // draws, generator)
     labels = labels.repeat_interleave(draws)
     values = task.sample(labels, generator, reach)
-    return Batch(images, labels, task.code(values), task.target(images.repeat_interleave(draws, 0), values))
+    target = task.target(images.repeat_interleave(draws, 0), values)
+    return Batch(task.picture(images), labels, task.code(values), target)

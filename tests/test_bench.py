@@ -35,17 +35,17 @@ def small(monkeypatch):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_port_shows_what_the_library_shows(name, digits):
     task = EXPERIMENTS[name].at("smoke").task
-    ported = PortedDigits(digits, task)
+    ported, scenes = PortedDigits(digits, task), task.scenes(digits).images
     values = []
     for index in range(40):
         image, label, value, target = ported[index]
-        assert torch.equal(image, digits.images[index])
+        assert torch.equal(image, task.picture(scenes[index : index + 1])[0])
         assert label == digits.labels[index]
         low, high = task.seen[label]
-        reach = torch.tensor([180, *[task.transform.margin] * 2]) if name == "rotation-and-shift" else 1
+        reach = torch.tensor([180, *[task.transform.margin] * 2]) if task.transform.dimensions == 3 else 1
         assert ((low <= value / reach) & (value / reach <= high)).all()
         # Pillow's numbers are single, and so are those of a place far from the centre.
-        assert torch.allclose(target, task.target(image[None], value[None])[0], atol=1e-4)
+        assert torch.allclose(target, task.target(scenes[index : index + 1], value[None])[0], atol=1e-4)
         if low < high:
             values.append(tuple(value.tolist()))
     assert 0 < len(values) < 2 * len(set(values))

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from gencaps_lib.data import Digits
 from gencaps_lib.tasks import Batch, Task
 from gencaps_lib.training import Trainer
-from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Sheet, Shift, Transform
+from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Sheet, Shift, Transform, TwoObjects
 
 
 class _Canvas(Protocol):
@@ -82,10 +82,27 @@ def _turn_sheet(picture: Image.Image, transform: Sheet, degrees: float) -> Image
     return view
 
 
+def _move_two(picture: Image.Image, transform: TwoObjects, degrees: float, row: float, column: float) -> Image.Image:
+    """Of two digits, one above the other in `picture`: make both smaller, turn one and shift one, and add their ink."""
+    ink = torch.zeros(1, transform.side, transform.side)
+    for half, (turn, down, right) in enumerate(((degrees, 0, 0), (0, row, column))):
+        cos, sin = (of(math.radians(turn)) / transform.size for of in (math.cos, math.sin))
+        across = right + (half - 0.5) * transform.apart
+        single = picture.crop((0, 28 * half, 28, 28 * half + 28))
+        canvas, middle = _paste(single, transform), transform.side / 2
+        x, y = middle + across, middle + down
+        places = (cos, -sin, middle - cos * x + sin * y, sin, cos, middle - sin * x - cos * y)
+        ink += _tensor(canvas.transform(canvas.size, Image.Transform.AFFINE, places, Image.Resampling.BILINEAR)) + 1
+    view = Image.new("F", (transform.side, transform.side))
+    view.putdata(ink.clamp(max=2).flatten().tolist())
+    return view
+
+
 _MOVES: dict[type[Transform], Callable[..., Image.Image]] = {
     Shift: _paste,
     Sheet: _turn_sheet,  # before what it is a kind of
     Rotation: _turn,
+    TwoObjects: _move_two,  # before what it is a kind of
     RotationAndShift: _turn_and_paste,
     Scale: _scale,
     Shear: _shear,
@@ -111,11 +128,12 @@ def mover(transform: Transform) -> Callable[..., Image.Image]:
 class PortedDigits(Dataset):
     """Digits in the straightforward port: Pillow transforms each one when it is requested.
 
-    An item is an image (1, 28, 28), its label, the value (dimensions,) of the transform, and the target.
+    An item is what the model is shown (1, 28, 28), its label, the value (dimensions,) of the transform, and the target.
     """
 
     def __init__(self, digits: Digits, task: Task, seed: int = 0) -> None:
-        self.images, self.labels = (digits.images[:, 0] + 1).cpu().numpy(), digits.labels.tolist()
+        digits = task.scenes(digits)
+        self.images, self.labels = (digits.images.flatten(1, 2) + 1).cpu().numpy(), digits.labels.tolist()
         self.move = mover(task.transform)
         self.task, self.random = task, random.Random(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -133,7 +151,9 @@ class PortedDigits(Dataset):
         else:
             first, last = (torch.tensor([end], dtype=torch.float32) for end in (low, high))
             value = transform.draw(first, last, self.generator)[0]
-        return _tensor(picture), self.labels[index], value, _tensor(self.move(picture, transform, *value.tolist()))
+        target = _tensor(self.move(picture, transform, *value.tolist()))
+        shown = self.task.picture(_tensor(picture).unflatten(1, (-1, 28)))[0]
+        return shown, self.labels[index], value, target
 
 
 def _tensor(picture: Image.Image) -> Tensor:

@@ -32,6 +32,7 @@ from gencaps_lib.evaluation.equivariance import (
     spectrum_error,
     warp_curve,
 )
+from gencaps_lib.evaluation.objects import share_on_own, sorted_ink, sorting
 from gencaps_lib.evaluation.recogniser import Recogniser, classes_of, recognisable, recognised, train_recogniser
 
 __all__ = [
@@ -64,6 +65,9 @@ __all__ = [
     "over_grid",
     "recognisable",
     "recognised",
+    "share_on_own",
+    "sorted_ink",
+    "sorting",
     "spectrum_error",
     "train_recogniser",
     "transfer_ratio",

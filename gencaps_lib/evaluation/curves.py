@@ -61,9 +61,10 @@ def image_losses(model: DrawingModel, task: Task, digits: Digits, batch: int = 5
     """
     _check_some(digits)
     was_training = model.training
+    digits = task.scenes(digits)
     model.eval()
     try:
-        latents = torch.cat([model.encode(images) for images in digits.images.split(batch)])
+        latents = torch.cat([model.encode(task.picture(images)) for images in digits.images.split(batch)])
         return _errors(task, digits, batch, lambda rows, values: model.decode(latents[rows], task.code(values)))
     finally:
         model.train(was_training)
@@ -105,6 +106,7 @@ def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Te
 
 def _errors(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Tensor], Tensor]) -> Tensor:
     """Mean squared errors (M, G) between ``draw(rows, values)`` and the transformed digits."""
+    digits = task.scenes(digits)
     return over_grid(
         task,
         digits,

@@ -117,11 +117,13 @@ SCALES: dict[str, Scale] = {
     "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
     "composed-capsules-balanced": _COMPOSED,
+    "composed-capsules-groups": _COMPOSED,
     "capsules-backwards": _COMPOSED,
     "capsules-backwards-known": _COMPOSED,
     "autoencoder-warp": _WARP,
     "autoencoder-warp-generator": _WARP,
     "warp-backwards": _WARP,
+    "autoencoder-layers": _WARP,
     "coordinate-decoder": _COORDINATES,
     "coordinate-decoder-generator": _COORDINATES,
     "spatial-broadcast": Scale(

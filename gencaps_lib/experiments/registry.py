@@ -11,7 +11,17 @@ from gencaps_lib.experiments.profiles import adam, at_all_profiles, model
 from gencaps_lib.experiments.spec import PROFILES, Experiment, ModelSpec, current_profile
 from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import REFERENCE, Optimiser
-from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Sheet, Shift, Transform
+from gencaps_lib.transforms import (
+    RawRotation,
+    Rotation,
+    RotationAndShift,
+    Scale,
+    Shear,
+    Sheet,
+    Shift,
+    Transform,
+    TwoObjects,
+)
 
 Models = Mapping[str, Mapping[str, ModelSpec]]  # name → profile → model
 
@@ -314,6 +324,25 @@ def _sheets() -> list[Experiment]:
     ]
 
 
+def _two_objects() -> Experiment:
+    """Two digits that overlap in one picture: one turns, the other shifts. Codes are twice as long as those of one."""
+    task = Task(
+        name="two-objects",
+        transform=TwoObjects(),
+        seen=training_ranges((-0.5, 0.5), {}),
+        grid=_steps_of(1 / 8),
+        inside=(-0.5, 0.5),
+        outside=0.51,
+    )
+    names = ("composed-capsules-groups", "autoencoder-layers", "composed-capsules", "autoencoder")
+    models = {name: model(name, z=64, growth=0 if name == "autoencoder" else _GROWTH) for name in names}
+    # All angles and shifts from the first step on, as for one digit in rotation-and-shift.
+    models["composed-capsules-groups-at-once"] = model("composed-capsules-groups", z=64)
+    return at_all_profiles(
+        "turn one of two digits in a picture, and shift the other, beyond all that was seen", (), models, task
+    )
+
+
 def _rotation_ranges() -> list[Experiment]:
     """The test of capsules that recognise: 3 and 4 are seen near upright only. 6 and 9 look alike and are left out.
 
@@ -492,6 +521,7 @@ def _registry() -> dict[str, Experiment]:
         *_rotations_beyond(),
         *_rotation_ranges(),
         *_extrapolations(),
+        _two_objects(),
         *_sheets(),
     ]
     found = {entry.name: entry for entry in entries}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images
+from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images, sorting
 from gencaps_lib.models import BACKWARDS, CLASSIFIERS, count_parameters, make
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
@@ -55,14 +55,16 @@ class Kind:
         model, task, digits → per digit, the error at each point of the task's grid; and the means of the held-out
         digits' images, see `evaluation.image_means`, if there are any
     answer : model, untransformed images and codes → the model's output
-    learned : model → what it learned that is kept with the result, see `Decoder.learned`
+    learned
+        model, task, test digits → what it learned that is kept with the result, see `Decoder.learned` and
+        `evaluation.sorting`
     size : model → the number of parameters to compare
     counted : in words, which parameters `size` counts
     """
 
     judge: Callable[[Any, Task, Digits], tuple[Curve, ImageMeans]]
     answer: Callable[[Any, Tensor, Tensor], Tensor]
-    learned: Callable[[Any], dict[str, list]]
+    learned: Callable[[Any, Task, Digits], dict[str, list]]
     size: Callable[[Any], int]
     counted: str
 
@@ -70,20 +72,20 @@ class Kind:
 DRAWS = Kind(
     judge=loss_curve_and_images,
     answer=lambda model, images, code: model(images, code),
-    learned=lambda model: model.decoder.learned(),
+    learned=lambda model, task, digits: model.decoder.learned() | sorting(model, task, digits),
     size=lambda model: count_parameters(model.decoder),
     counted="decoder parameters",
 )
 RECOGNISES = Kind(
     judge=lambda model, task, digits: (error_curve(model, task, digits), {}),
     answer=lambda model, images, code: model(images),
-    learned=lambda model: {},
+    learned=lambda model, task, digits: {},
     size=count_parameters,
     counted="parameters",
 )
 NAMES_BY_DRAWING = replace(
     RECOGNISES,
-    learned=lambda model: model.drawer.decoder.learned(),
+    learned=lambda model, task, digits: model.drawer.decoder.learned(),
     size=lambda model: count_parameters(model.drawer.decoder),
     counted="decoder parameters",
 )
@@ -235,7 +237,7 @@ class Experiment:
 
     def judged(self, test: Digits) -> Digits:
         """The test digits on which models are evaluated."""
-        test = test.of(*self.task.digits)
+        test = self.task.scenes(test).of(*self.task.digits)
         if self.test_sample is not None:
             return test.sample(self.test_sample)
         return test if self.test_digits is None else test.first(self.test_digits)

@@ -17,6 +17,7 @@ from gencaps_lib.models.classifiers import (
     squash,
 )
 from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules, LearnedLinear
+from gencaps_lib.models.objects import GroupedCapsules, LayeredDecoder
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import LEAK, Autoencoder, CapsuleDecoder, Decoder, Encoder, Painter, PerCapsuleLinear
 from gencaps_lib.models.registry import (
@@ -50,7 +51,9 @@ __all__ = [
     "Decoder",
     "DigitCapsules",
     "Encoder",
+    "GroupedCapsules",
     "GrowingCapsules",
+    "LayeredDecoder",
     "LearnedAddresses",
     "LearnedLinear",
     "OrientedCapsules",

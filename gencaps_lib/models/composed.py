@@ -70,8 +70,12 @@ class Stamps(nn.Module):
         spread = 2 * (2 * self.log_width).exp()[:, None, None]
         return self.amplitude[:, None, None] * (-self.squared_distance / spread).exp()
 
+    def painted(self, maps: Tensor) -> Tensor:
+        """What the stamps and the background add up to, (B, 1, S, S), before the tanh."""
+        return F.conv2d(maps, self.kernels()[None], self.bias, padding="same")
+
     def forward(self, maps: Tensor) -> Tensor:
-        return F.conv2d(maps, self.kernels()[None], self.bias, padding="same").tanh()
+        return self.painted(maps).tanh()
 
 
 class KnownMatrix(nn.Module):

@@ -24,6 +24,7 @@ from gencaps_lib.models.backwards import Backwards
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.classifiers import CLASSIFIERS
 from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules
+from gencaps_lib.models.objects import GroupedCapsules, LayeredDecoder
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
 from gencaps_lib.tasks import Task
@@ -108,7 +109,9 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules-growing": (Autoencoder, partial(GrowingCapsules, action="generator")),
     "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
     "composed-capsules-balanced": (BalancedAutoencoder, partial(ComposedCapsules, action="generator")),
+    "composed-capsules-groups": (Autoencoder, partial(GroupedCapsules, action="generator")),
     "autoencoder-warp": (Autoencoder, WarpedDecoder),
+    "autoencoder-layers": (Autoencoder, LayeredDecoder),
     "coordinate-decoder": (Autoencoder, CoordinateDecoder),
     "autoencoder-warp-generator": (Autoencoder, partial(WarpedDecoder, action="generator")),
     "coordinate-decoder-generator": (Autoencoder, partial(CoordinateDecoder, action="generator")),

@@ -62,7 +62,8 @@ def gallery(model: nn.Module, task: Task, digits: Digits) -> Gallery:
     -------
     A row for each of the P points of ``task.some_points()``, a column for each of the D held-out digits' first 3 images
     """
-    images = torch.cat([digits.of(digit).first(IMAGES).images for digit in task.held_out])
+    scenes = task.scenes(digits)
+    images = torch.cat([scenes.of(digit).first(IMAGES).images for digit in task.held_out])
     points = torch.tensor(task.some_points(), dtype=torch.float32, device=images.device)
     values = task.transform.along_grid(points).repeat_interleave(len(images), 0)
     images = images.repeat(len(points), 1, 1, 1)
@@ -70,7 +71,7 @@ def gallery(model: nn.Module, task: Task, digits: Digits) -> Gallery:
     model.eval()
     try:
         with precision_context("float32", images.device):
-            drawn = model(images, task.code(values))
+            drawn = model(task.picture(images), task.code(values))
     finally:
         model.train(was_training)
 

@@ -46,7 +46,9 @@ class Result:
     seconds : wall time of the training
     machine : device, versions and commit
     fingerprint : fingerprint of the configuration and the model, see `fingerprint`
-    learned : what the model learned that a reader can interpret, by name: ``"generators"``, (K, 3, 3)
+    learned
+        what the model learned that a reader can interpret, by name: ``"generators"``, (K, 3, 3); ``"sorted"``, see
+        `evaluation.sorted_ink`
     """
 
     experiment: str

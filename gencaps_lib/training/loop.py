@@ -130,7 +130,7 @@ class Trainer:
         faster: Mapping[str, float] = NONE_FASTER,
         rival_optimiser: Optimiser | None = None,
     ) -> None:
-        self.model, self.task, self.digits, self.batch, self.draws = model, task, digits, batch, draws
+        self.model, self.task, self.digits, self.batch, self.draws = model, task, task.scenes(digits), batch, draws
         self.precision = check_precision(precision)
         self.device = digits.images.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
@@ -203,7 +203,8 @@ class Trainer:
         for _ in range(rival.steps):
             self.rival_optimiser.zero_grad(set_to_none=True)
             with torch.no_grad():
-                latent = model.encode(draw_digits(self.digits, self.batch, self.generator)[0])
+                images = self.task.picture(draw_digits(self.digits, self.batch, self.generator)[0])
+                latent = model.encode(images)
             rival.loss(latent, self.generator).backward()
             self.rival_optimiser.step()
 

@@ -6,12 +6,14 @@ from gencaps_lib.transforms.matrices import (
     affine,
     cells,
     exponential,
+    exponentials,
     in_the_plane,
     inverse,
     move,
     rotation,
     translation,
 )
+from gencaps_lib.transforms.pairs import TwoObjects
 from gencaps_lib.transforms.sheets import Sheet
 
 __all__ = [
@@ -25,10 +27,12 @@ __all__ = [
     "Sheet",
     "Shift",
     "Transform",
+    "TwoObjects",
     "affine",
     "cells",
     "check_images",
     "exponential",
+    "exponentials",
     "in_the_plane",
     "inverse",
     "move",

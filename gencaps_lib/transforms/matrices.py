@@ -112,8 +112,13 @@ def exponential(parameters: Tensor, generators: Tensor, factors: Sequence[int]) 
     -------
     (B, n, n)
     """
-    pieces = zip(parameters.split(list(factors), 1), generators.split(list(factors)), strict=True)
-    product, *later = [matrix_exponential(torch.einsum("bk,kij->bij", t, generator)) for t, generator in pieces]
+    product, *later = exponentials(parameters, generators, factors)
     for factor in later:
         product = factor @ product
     return product
+
+
+def exponentials(parameters: Tensor, generators: Tensor, factors: Sequence[int]) -> list[Tensor]:
+    """The factors of `exponential`, (B, n, n) each, which takes the same arguments."""
+    pieces = zip(parameters.split(list(factors), 1), generators.split(list(factors)), strict=True)
+    return [matrix_exponential(torch.einsum("bk,kij->bij", t, generator)) for t, generator in pieces]
