@@ -19,6 +19,7 @@ from gencaps_lib.evaluation.curves import (
     mean_outside,
     near_far_ratio,
     over_grid,
+    readings,
     transfer_ratio,
 )
 from gencaps_lib.evaluation.equivariance import (
@@ -62,6 +63,7 @@ __all__ = [
     "near_far_ratio",
     "normalised_gap",
     "over_grid",
+    "readings",
     "recognisable",
     "recognised",
     "spectrum_error",

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images
-from gencaps_lib.models import BACKWARDS, CLASSIFIERS, count_parameters, make
+from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images, readings
+from gencaps_lib.models import BACKWARDS, CLASSIFIERS, UNTOLD, UntoldAutoencoder, count_parameters, make
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
 
@@ -55,14 +55,14 @@ class Kind:
         model, task, digits → per digit, the error at each point of the task's grid; and the means of the held-out
         digits' images, see `evaluation.image_means`, if there are any
     answer : model, untransformed images and codes → the model's output
-    learned : model → what it learned that is kept with the result, see `Decoder.learned`
+    learned : model, task, digits → what it learned that is kept with the result, see `Decoder.learned`
     size : model → the number of parameters to compare
     counted : in words, which parameters `size` counts
     """
 
     judge: Callable[[Any, Task, Digits], tuple[Curve, ImageMeans]]
     answer: Callable[[Any, Tensor, Tensor], Tensor]
-    learned: Callable[[Any], dict[str, list]]
+    learned: Callable[[Any, Task, Digits], dict[str, list]]
     size: Callable[[Any], int]
     counted: str
 
@@ -70,23 +70,37 @@ class Kind:
 DRAWS = Kind(
     judge=loss_curve_and_images,
     answer=lambda model, images, code: model(images, code),
-    learned=lambda model: model.decoder.learned(),
+    learned=lambda model, task, digits: model.decoder.learned(),
     size=lambda model: count_parameters(model.decoder),
     counted="decoder parameters",
 )
 RECOGNISES = Kind(
     judge=lambda model, task, digits: (error_curve(model, task, digits), {}),
     answer=lambda model, images, code: model(images),
-    learned=lambda model: {},
+    learned=lambda model, task, digits: {},
     size=count_parameters,
     counted="parameters",
 )
 NAMES_BY_DRAWING = replace(
     RECOGNISES,
-    learned=lambda model: model.drawer.decoder.learned(),
+    learned=lambda model, task, digits: model.drawer.decoder.learned(),
     size=lambda model: count_parameters(model.drawer.decoder),
     counted="decoder parameters",
 )
+
+
+READ = 10  # test images of each digit whose readings are kept
+
+
+def _learned_untold(model: UntoldAutoencoder, task: Task, digits: Digits) -> dict[str, list]:
+    """The generator in the transform's unit, and what is read off pairs: (M, G), M images at the points of the grid."""
+    generators = model.generators()
+    found = {} if generators is None else {"generators": generators.tolist()}
+    read = readings(model, task, digits.first(READ)).tolist()
+    return {**found, "read": [[round(value, 1) for value in row] for row in read]}
+
+
+DRAWS_UNTOLD = replace(DRAWS, learned=_learned_untold)
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,7 @@ class ModelSpec:
 
     Attributes
     ----------
-    architecture : one of `models.ARCHITECTURES`, `models.CLASSIFIERS` or `models.BACKWARDS`
+    architecture : one of `models.ARCHITECTURES`, `models.CLASSIFIERS`, `models.BACKWARDS` or `models.UNTOLD`
     sizes : as in `models.make`
     optimiser : by default the reference's
     growth : share of the steps in which the transforms grow, as in `training.fit`
@@ -121,6 +135,8 @@ class ModelSpec:
         """The kind of model: it draws or recognises, and is evaluated accordingly."""
         if self.architecture in BACKWARDS:
             return NAMES_BY_DRAWING
+        if self.architecture in UNTOLD:
+            return DRAWS_UNTOLD
         return RECOGNISES if self.architecture in CLASSIFIERS else DRAWS
 
     def build(self, task: Task, seed: int = 0) -> nn.Module:

@@ -61,7 +61,9 @@ def run(
     if len(history) < experiment.steps and not partial:
         raise KeyboardInterrupt
     with precision_context("float32", train.images.device):
-        curves, images = experiment.kind(model).judge(built, task, experiment.judged(test))
+        kind, judged = experiment.kind(model), experiment.judged(test)
+        curves, images = kind.judge(built, task, judged)
+        learned = kind.learned(built, task, judged)
     result = Result(
         experiment=experiment.name,
         model=model,
@@ -77,7 +79,7 @@ def run(
         seconds=seconds,
         machine=machine(train.images.device) | {"precision": options["precision"]},
         fingerprint=fingerprint(experiment, model, seed),
-        learned=experiment.kind(model).learned(built),
+        learned=learned,
     )
     return result, built
 
