@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Reader(nn.Module):
     r"""Reads off two pictures (B, 1, 28, 28) how far the second is moved from the first: (B, 1), in a unit of its own.
 
-    .. math:: \tau(x, x') = h(x, x') - h(x', x)
+    .. math:: \tau(x, x_t) = h(x, x_t) - h(x_t, x)
 
     Equation :eq:`eq-reading`. So nothing lies between a picture and itself, and the way back is as long as the way.
     Without this, every picture may have a zero of its own: its parts lie turned, and τ turns them less.
@@ -63,7 +63,7 @@ class Reader(nn.Module):
 class UntoldAutoencoder(Autoencoder):
     r"""An autoencoder that is given pairs of pictures, and reads the code off each pair.
 
-    .. math:: \mathrm{mean}\,\bigl(D(E(x), \tau(x, x')) - x'\bigr)^2
+    .. math:: \mathrm{mean}\,\bigl(D(E(x), \tau(x, x_t)) - x_t\bigr)^2
 
     Equation :eq:`eq-untold`. Only :math:`\tau G` enters the drawing, so the unit and the sign of τ are free. After the
     training they are fixed by G alone, see `speed`, and the model draws any code as others do.
