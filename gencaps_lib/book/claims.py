@@ -428,6 +428,7 @@ UNTOLD_CLAIMS: tuple[Claim, ...] = (
         _COMPOSED,
         measure=lambda own, told, task: mean_inside(own.curves[4], task) / mean_inside(told.curves[4], task),
         most=1.1,
+        verdict=FAILS,
     ),
     _found("It takes no parts", "rotation-untold", "untold-warp"),
     _found("It takes no way back to find the generator", "rotation-untold", _ONE_WAY),
