@@ -19,7 +19,6 @@ from gencaps_lib.evaluation.curves import (
     mean_outside,
     near_far_ratio,
     over_grid,
-    readings,
     transfer_ratio,
 )
 from gencaps_lib.evaluation.equivariance import (
@@ -33,6 +32,7 @@ from gencaps_lib.evaluation.equivariance import (
     spectrum_error,
     warp_curve,
 )
+from gencaps_lib.evaluation.readings import readings
 from gencaps_lib.evaluation.recogniser import Recogniser, classes_of, recognisable, recognised, train_recogniser
 
 __all__ = [
