@@ -19,6 +19,8 @@ from gencaps_lib.book.claims import (
     OWN_CLAIMS,
     UNSEEN,
     Claim,
+    final_loss,
+    read_off,
     shares,
 )
 from gencaps_lib.evaluation import mean_outside
@@ -74,6 +76,20 @@ def test_shares_are_means_over_digits_and_angles():
     assert within == pytest.approx(1 - (0.25 + 0.25 / 3) / 2)
     assert beyond == pytest.approx(1 - (0.75 + 0.25) / 2)
     assert shares(result, task, (3,)) == pytest.approx((0.75, 0.25))
+
+
+def test_what_is_read_is_judged_in_range_and_by_the_median():
+    task = EXPERIMENTS["rotation-untold"].at("quick").task
+    off = [(-4.0 if index % 2 else 4) if task.is_inside(point) else 90 for index, point in enumerate(task.grid)]
+    few = sum(map(task.is_inside, task.grid)) // 2 - 1  # fewer than half of the pairs are far off
+    far = [place for place, point in enumerate(task.grid) if task.is_inside(point)][:few]
+    off = [50.0 if place in far else each for place, each in enumerate(off)]
+    read = [[point + each for point, each in zip(task.grid, off, strict=True)]] * 3
+    assert read_off(SimpleNamespace(grid=list(task.grid), learned={"read": read}), task) == pytest.approx(4)
+
+
+def test_the_final_loss_is_the_mean_of_the_last_tenth():
+    assert final_loss(SimpleNamespace(history=[9.0] * 18 + [1, 2])) == 1.5
 
 
 def in_seed_noise(runs, precision):

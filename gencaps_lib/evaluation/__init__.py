@@ -33,6 +33,7 @@ from gencaps_lib.evaluation.equivariance import (
     warp_curve,
 )
 from gencaps_lib.evaluation.objects import share_on_own, sorted_ink, sorting
+from gencaps_lib.evaluation.readings import readings
 from gencaps_lib.evaluation.recogniser import Recogniser, classes_of, recognisable, recognised, train_recogniser
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "near_far_ratio",
     "normalised_gap",
     "over_grid",
+    "readings",
     "recognisable",
     "recognised",
     "share_on_own",

@@ -124,6 +124,10 @@ SCALES: dict[str, Scale] = {
     "autoencoder-warp-generator": _WARP,
     "warp-backwards": _WARP,
     "autoencoder-layers": _WARP,
+    "untold-capsules": _COMPOSED,
+    "untold-capsules-known": _COMPOSED,
+    "untold-capsules-one-way": _COMPOSED,
+    "untold-warp": _WARP,
     "coordinate-decoder": _COORDINATES,
     "coordinate-decoder-generator": _COORDINATES,
     "spatial-broadcast": Scale(

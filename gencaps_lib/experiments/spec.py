@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images, sorting
-from gencaps_lib.models import BACKWARDS, CLASSIFIERS, count_parameters, make
+from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images, readings, sorting
+from gencaps_lib.models import BACKWARDS, CLASSIFIERS, UNTOLD, UntoldAutoencoder, count_parameters, make
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
 
@@ -91,13 +91,27 @@ NAMES_BY_DRAWING = replace(
 )
 
 
+READ = 10  # test images of each digit whose readings are kept
+
+
+def _learned_untold(model: UntoldAutoencoder, task: Task, digits: Digits) -> dict[str, list]:
+    """The generator in the transform's unit, and what is read off pairs: (M, G), M images at the points of the grid."""
+    generators = model.generators()
+    found = {} if generators is None else {"generators": generators.tolist()}
+    read = readings(model, task, digits.first(READ)).tolist()
+    return {**found, "read": [[round(value, 1) for value in row] for row in read]}
+
+
+DRAWS_UNTOLD = replace(DRAWS, learned=_learned_untold)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One model of an experiment at one profile: its architecture, its sizes, and its training.
 
     Attributes
     ----------
-    architecture : one of `models.ARCHITECTURES`, `models.CLASSIFIERS` or `models.BACKWARDS`
+    architecture : one of `models.ARCHITECTURES`, `models.CLASSIFIERS`, `models.BACKWARDS` or `models.UNTOLD`
     sizes : as in `models.make`
     optimiser : by default the reference's
     growth : share of the steps in which the transforms grow, as in `training.fit`
@@ -123,6 +137,8 @@ class ModelSpec:
         """The kind of model: it draws or recognises, and is evaluated accordingly."""
         if self.architecture in BACKWARDS:
             return NAMES_BY_DRAWING
+        if self.architecture in UNTOLD:
+            return DRAWS_UNTOLD
         return RECOGNISES if self.architecture in CLASSIFIERS else DRAWS
 
     def build(self, task: Task, seed: int = 0) -> nn.Module:

@@ -27,6 +27,7 @@ from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, G
 from gencaps_lib.models.objects import GroupedCapsules, LayeredDecoder
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
+from gencaps_lib.models.untold import OneWayAutoencoder, UntoldAutoencoder
 from gencaps_lib.tasks import Task
 from gencaps_lib.transforms import Transform
 
@@ -123,6 +124,13 @@ BACKWARDS: dict[str, str] = {
     "capsules-backwards-known": "composed-capsules-known",
     "warp-backwards": "autoencoder-warp-generator",
 }
+# Models that are not told the transform, and read it off pairs of pictures: the class, and the decoder's architecture.
+UNTOLD: dict[str, tuple[type[UntoldAutoencoder], str]] = {
+    "untold-capsules": (UntoldAutoencoder, "composed-capsules"),
+    "untold-capsules-known": (UntoldAutoencoder, "composed-capsules-known"),
+    "untold-capsules-one-way": (OneWayAutoencoder, "composed-capsules"),
+    "untold-warp": (UntoldAutoencoder, "autoencoder-warp-generator"),
+}
 
 
 def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -> nn.Module:
@@ -130,7 +138,7 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
 
     Parameters
     ----------
-    architecture : one of `ARCHITECTURES`, `CLASSIFIERS` or `BACKWARDS`
+    architecture : one of `ARCHITECTURES`, `CLASSIFIERS`, `BACKWARDS` or `UNTOLD`
     transform : gives the image's side and the length of the transform's code
     seed : seed of the weights; the global generator is not changed
     sizes
@@ -146,10 +154,12 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
         return CLASSIFIERS[architecture](**sizes, seed=seed)
     if architecture in BACKWARDS:
         return Backwards(make(BACKWARDS[architecture], transform, seed, **sizes), seed)
-    if architecture not in ARCHITECTURES:
-        known = ", ".join([*ARCHITECTURES, *CLASSIFIERS, *BACKWARDS])
+    if architecture not in [*ARCHITECTURES, *UNTOLD]:
+        known = ", ".join([*ARCHITECTURES, *CLASSIFIERS, *BACKWARDS, *UNTOLD])
         raise ValueError(f"unknown model {architecture!r}: choose one of {known}")
-    assemble, make_decoder = ARCHITECTURES[architecture]
+    untold, drawer = UNTOLD.get(architecture, (None, architecture))
+    assemble, make_decoder = ARCHITECTURES[drawer]
+    assemble = untold or assemble
     z, encoder, critic = sizes.pop("z", 10), sizes.pop("encoder", {}), sizes.pop("critic", {})
     # PyTorch's layers draw initial weights from the global generator; they are drawn again below.
     with torch.random.fork_rng(devices=[]):

@@ -41,7 +41,7 @@ def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, se
     test : the test digits; a gallery shows the first images of each held-out digit
     seed : seed of the run; only the decoder of seed 0 is kept
     """
-    if experiment.kind(name) is not DRAWS:
+    if experiment.kind(name).judge is not DRAWS.judge:
         return {}
     assert isinstance(model, Autoencoder)
     buffer = io.BytesIO()

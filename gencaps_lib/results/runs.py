@@ -61,9 +61,9 @@ def run(
     if len(history) < experiment.steps and not partial:
         raise KeyboardInterrupt
     with precision_context("float32", train.images.device):
-        judged = experiment.judged(test)
-        curves, images = experiment.kind(model).judge(built, task, judged)
-        learned = experiment.kind(model).learned(built, task, judged)
+        kind, judged = experiment.kind(model), experiment.judged(test)
+        curves, images = kind.judge(built, task, judged)
+        learned = kind.learned(built, task, judged)
     result = Result(
         experiment=experiment.name,
         model=model,
