@@ -10,13 +10,13 @@ from torch import nn
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import BACKWARDS, Backwards, SurestUpright, make
 from gencaps_lib.tasks import draw_batch
-from gencaps_lib.transforms import Rotation, inverse, rotate, warp
+from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shift, inverse, rotate, warp
 
 TASK = EXPERIMENTS["rotation-backwards"].at("smoke").task
 
 
-def small(name="capsules-backwards", seed=0):
-    return make(name, Rotation(), seed, z=8, **SIZES[BACKWARDS[name]])
+def small(name="capsules-backwards", seed=0, transform=Rotation()):  # noqa: B008, it is frozen
+    return make(name, transform, seed, z=8, **SIZES[BACKWARDS[name]])
 
 
 class Perfect(nn.Module):
@@ -24,17 +24,18 @@ class Perfect(nn.Module):
 
     z = 28 * 28
 
-    def __init__(self, upright):
+    def __init__(self, upright, transform=Rotation()):  # noqa: B008, it is frozen
         super().__init__()
         self.register_buffer("upright", upright)
         self.decoder = nn.Module()
-        self.decoder.act = make("composed-capsules-known", Rotation(), **SIZES["composed-capsules"]).decoder.act
+        self.decoder.act = make("composed-capsules-known", transform, **SIZES["composed-capsules"]).decoder.act
+        self.margin = (transform.side - 28) // 2
 
     def encode(self, images):
         return images.flatten(1)
 
     def decode(self, latent, code):
-        return warp(self.upright.expand(len(latent), -1, -1, -1), self.decoder.act(code))
+        return warp(self.upright.expand(len(latent), -1, -1, -1), self.decoder.act(code), self.margin)
 
 
 @torch.no_grad()
@@ -63,6 +64,68 @@ def test_the_angle_is_found_by_one_that_can_draw_the_upright_digit_only(digits):
     for angle in (-150.0, -40, 0, 90, 130):
         errors = model.search(rotate(upright, torch.tensor([angle]))).errors
         assert -180 + 10 * errors[0].argmin().item() == angle
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("transform", [Shift(8), RotationAndShift(8)], ids=lambda each: type(each).__name__)
+def test_on_a_canvas_the_error_of_a_candidate_is_that_of_its_own_drawing(transform, digits):
+    model = small(transform=transform).eval()
+    values = transform.along_grid(torch.tensor([0.5]))
+    image = transform.apply(digits.images[:1], values)
+    latents, errors = model.search(image)
+    first = transform.candidates()[0]
+    assert latents.shape[1] == errors.shape[1] == sum(map(len, transform.candidates())) <= 102
+    for place in (0, len(first) // 2, len(first) - 1):
+        code = transform.code(first[place, None])
+        back = warp(image, inverse(model.drawer.decoder.act(code)))[..., 8:36, 8:36]
+        latent = model.drawer.encode(back)
+        assert torch.allclose(latents[0, place], latent[0], atol=1e-4)
+        error = (model.drawer.decode(latent, code) - image).square().mean()
+        assert errors[0, place].item() == pytest.approx(error.item(), rel=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("transform", "values"),
+    [
+        (Shift(8), [(-7, 3), (0, 0), (5, -6)]),
+        (RotationAndShift(8), [(110, -4, 6), (-150, 3, -7), (30, 0, 1)]),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_coarse_to_fine_finds_the_shift_and_the_angle(transform, values, digits):
+    """At these values: a search that keeps one candidate for the next round may lose the best at others."""
+    upright = digits.of(4).images[:1]
+    model = Backwards(Perfect(upright, transform))
+    tried, decode = [], model.drawer.decode
+    model.drawer.decode = lambda latent, code: (tried.append(code), decode(latent, code))[1]
+    for value in torch.tensor(values):
+        tried.clear()
+        errors = model.search(transform.apply(upright, value[None])).errors[0]
+        apart = torch.cat(tried)[errors.argmin()] - transform.code(value[None])[0]
+        assert apart.abs().max() <= 1 / 16  # half a pixel, and less than half of 10°
+        assert errors.min() < errors[: len(transform.candidates()[0])].min()
+
+
+def test_a_transform_without_candidates_is_refused():
+    with pytest.raises(ValueError, match="Scale has no candidates"):
+        small(transform=Scale())
+
+
+def test_shifts_are_searched_to_the_pixel_and_angles_by_turns():
+    first, *later = Shift(8).candidates()
+    assert sorted({row for row, _ in first.tolist()}) == [-6, -2, 2, 6]
+    reached = {
+        (first[a] + later[0][b] + later[1][c]).int().tolist()[0] for a in range(16) for b in range(9) for c in range(9)
+    }
+    assert reached >= set(range(-8, 9))
+    first, *later = RotationAndShift(8).candidates()
+    assert first[:, 0].unique().tolist() == [-120, 0, 120]
+    assert [len(around) for around in (first, *later)] == [48, 9, 18, 9, 18]
+    for around, moved in zip(later, ((1, 2), (0,), (1, 2), (0,)), strict=True):
+        assert [axis for axis in range(3) if around[:, axis].any()] == list(moved)
+    turned = torch.cat([later[1], later[3]])[:, 0].sort().values
+    assert turned.tolist() == list(range(-180, 180, 10))
 
 
 @torch.no_grad()

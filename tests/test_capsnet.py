@@ -262,6 +262,15 @@ def test_accuracy_sees_what_is_turned_and_as_far_as_asked(digits, turn):
         assert torch.allclose(images, few.images.rot90(quarters, (2, 3)), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [CapsNet, PlainClassifier])
+def test_a_classifier_of_a_canvas_takes_pictures_of_its_side_only(kind):
+    model = kind(**SMALL, side=44)
+    assert model.primaries == 3 * 14**2
+    assert model(torch.ones(B, 1, 44, 44)).shape == (B, 10)
+    with pytest.raises(ValueError, match="44×44"):
+        model(torch.ones(B, 1, 28, 28))
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [

@@ -415,6 +415,57 @@ def _rotation_ranges() -> list[Experiment]:
     ]
 
 
+def _backwards_beyond() -> list[Experiment]:
+    """A generator that is run backwards with more than one parameter: shifts, and rotations with shifts."""
+    models = {
+        "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
+        "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
+        "plain-classifier": model("plain-classifier"),
+    }
+
+    def entry(title: str, full: Task, small: Task) -> Experiment:
+        smallest = replace(small, grid=small.grid[::3])
+        return at_all_profiles(title, (), models, full, small, smallest, steps=1800, full_steps=20_000, test_digits=20)
+
+    def shifts(margin: int, slight: tuple[int, int], step: int) -> Task:
+        return Task(
+            name="shift-backwards",
+            transform=Shift(margin),
+            seen=training_ranges((-margin, margin - 1), {3: slight, 4: slight}),
+            grid=tuple(range(-margin, margin, step)),
+            inside=(-slight[1], slight[1]),
+            outside=2 * slight[1],
+            held_out=(3, 4),
+            digits=(0, 1, 2, 3, 4, 5, 7, 8),
+        )
+
+    def both(margin: int) -> Task:
+        return Task(
+            name="rotation-and-shift-backwards",
+            transform=RotationAndShift(margin),
+            seen=training_ranges((-1, 1), {3: (-0.25, 0.25), 4: (-0.25, 0.25)}),
+            # Of the reach: every 36°, and the shift that goes with it; no angle is a multiple of 90°.
+            grid=tuple(round(-0.95 + 0.2 * index, 2) for index in range(10)),
+            inside=(-0.25, 0.25),
+            outside=0.26,
+            held_out=(3, 4),
+            digits=(0, 1, 2, 3, 4, 5, 7, 8),
+        )
+
+    return [
+        entry(
+            "name a '3' and a '4' by drawing them, shifted to where only other digits were seen",
+            shifts(20, (-5, 4), 4),
+            shifts(8, (-2, 2), 2),
+        ),
+        entry(
+            "the same with a rotation and a shift at once",
+            both(20),
+            both(8),
+        ),
+    ]
+
+
 def _steps_of(step: float) -> tuple[float, ...]:
     """The points from -1 to 1, `step` apart."""
     half = round(1 / step)
@@ -539,6 +590,7 @@ def _registry() -> dict[str, Experiment]:
         *_rotation_transfers(),
         *_rotations_beyond(),
         *_rotation_ranges(),
+        *_backwards_beyond(),
         *_extrapolations(),
         _two_objects(),
         *_sheets(),

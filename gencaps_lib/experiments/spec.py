@@ -54,7 +54,7 @@ class Kind:
     judge
         model, task, digits → per digit, the error at each point of the task's grid; and the means of the held-out
         digits' images, see `evaluation.image_means`, if there are any
-    answer : model, untransformed images and codes → the model's output
+    answer : model, task, untransformed images and values of the transform → the model's output
     learned
         model, task, test digits → what it learned that is kept with the result, see `Decoder.learned` and
         `evaluation.sorting`
@@ -63,7 +63,7 @@ class Kind:
     """
 
     judge: Callable[[Any, Task, Digits], tuple[Curve, ImageMeans]]
-    answer: Callable[[Any, Tensor, Tensor], Tensor]
+    answer: Callable[[Any, Task, Tensor, Tensor], Tensor]
     learned: Callable[[Any, Task, Digits], dict[str, list]]
     size: Callable[[Any], int]
     counted: str
@@ -71,14 +71,15 @@ class Kind:
 
 DRAWS = Kind(
     judge=loss_curve_and_images,
-    answer=lambda model, images, code: model(images, code),
+    answer=lambda model, task, images, values: model(images, task.code(values)),
     learned=lambda model, task, digits: model.decoder.learned() | sorting(model, task, digits),
     size=lambda model: count_parameters(model.decoder),
     counted="decoder parameters",
 )
 RECOGNISES = Kind(
     judge=lambda model, task, digits: (error_curve(model, task, digits), {}),
-    answer=lambda model, images, code: model(images),
+    # Asked of the untransformed images, on the task's canvas.
+    answer=lambda model, task, images, values: model(task.target(images, torch.zeros_like(values))),
     learned=lambda model, task, digits: {},
     size=count_parameters,
     counted="parameters",

@@ -1,9 +1,9 @@
-"""A network that draws, run backwards: it names what a turned picture shows by drawing it again.
+"""A network that draws, run backwards: it names what a turned or shifted picture shows by drawing it again.
 
-The picture is turned back by each of some candidate angles, encoded, and drawn at this angle. The candidate whose
-drawing differs least from the picture wins, and its latent code is named. The network that draws is trained as always,
-from upright digits and angles; the network that names is trained beside it, on latent codes of upright digits only, and
-does not change them.
+The transform is undone for each of some candidate values, what comes out is encoded, and drawn under this value. The
+candidate whose drawing differs least from the picture wins, and its latent code is named. The network that draws is
+trained as always, from upright digits and values; the network that names is trained beside it, on latent codes of
+upright digits only, and does not change them.
 
 References
 ----------
@@ -20,41 +20,43 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencaps_lib.models.parts import Autoencoder
-from gencaps_lib.transforms import inverse, warp
+from gencaps_lib.transforms import SIDE, inverse, warp
 
 if TYPE_CHECKING:
     from gencaps_lib.tasks import Batch
 
-STEP = 10  # degrees between candidates
 HIDDEN = 128  # width of the network that names
-AT_ONCE = 40  # pictures searched at once
+AT_ONCE = 10  # pictures searched at once
 
 
 class Candidates(NamedTuple):
-    """What B pictures are at T candidate angles."""
+    """What B pictures are at T candidates each, of all rounds of the search, one after another."""
 
-    latents: Tensor  #: (B, T, z), of the pictures turned back
+    latents: Tensor  #: (B, T, z), of the pictures with the transform undone
     errors: Tensor  #: (B, T), mean squared differences of the drawings from the pictures
 
 
 class Backwards(nn.Module):
-    r"""A model that draws rotations, and a small network that names digits from its latent code.
+    r"""A model that draws, and a small network that names digits from its latent code.
 
     .. math:: \varepsilon(\theta) = \mathrm{mean}\,(D(E(A(\theta)^{-1} x), \theta) - x)^2
 
-    Equation :eq:`eq-candidate`.
+    Equation :eq:`eq-candidate`. Of what is moved by the inverse, the encoder gets the middle, 28×28 pixels.
 
     Parameters
     ----------
-    drawer : an autoencoder for rotations whose decoder has ``act``, code → matrices
+    drawer : an autoencoder whose decoder has ``act``, code → matrices; its transform has ``candidates``
     seed : seed of the naming network's weights; the global generator is not changed
 
     Attributes
     ----------
-    codes : (T, code_length), of the candidates from -180° on, 10° apart
-    """
+    rounds : what is tried, coarse to fine, see `Rotation.candidates`
 
-    codes: Tensor
+    Raises
+    ------
+    ValueError
+        The transform has no candidates.
+    """
 
     def __init__(self, drawer: nn.Module, seed: int = 0) -> None:
         super().__init__()
@@ -68,7 +70,13 @@ class Backwards(nn.Module):
             nn.init.zeros_(layer.bias)
         self.namer = nn.Sequential(nn.BatchNorm1d(z, affine=False), dense[0], nn.ReLU(), dense[1])
         transform = self._act.transform
-        self.register_buffer("codes", transform.code(transform.along_grid(torch.arange(-180.0, 180, STEP))), False)
+        if not hasattr(transform, "candidates"):
+            raise ValueError(
+                f"{type(transform).__name__} has no candidates to search: use Rotation, Shift or RotationAndShift, or "
+                "give it a method `candidates`"
+            )
+        self.margin = (transform.side - SIDE) // 2
+        self.rounds: list[Tensor] = transform.candidates()
 
     @property
     def _act(self) -> Any:
@@ -85,15 +93,27 @@ class Backwards(nn.Module):
 
     @torch.no_grad()
     def search(self, images: Tensor) -> Candidates:
-        """Try all candidates on pictures (B, 1, 28, 28)."""
+        """Try all candidates on pictures (B, 1, side, side)."""
         pieces = [self._search(piece) for piece in images.split(AT_ONCE)]
         return Candidates(*map(torch.cat, zip(*pieces, strict=True)))
 
     def _search(self, images: Tensor) -> Candidates:
-        count, tried = len(images), len(self.codes)
-        images = images.repeat_interleave(tried, 0)  # (B·T,1,28,28)
-        codes = self.codes.repeat(count, 1)  # (B·T,code_length)
-        back = warp(images, inverse(self._act(codes)))
+        first, *later = (values.to(images.device) for values in self.rounds)
+        values = first.expand(len(images), -1, -1)  # (B,T,dimensions)
+        found = self._try(images, values)
+        for around in later:
+            best = values.take_along_dim(found.errors.argmin(1)[:, None, None], 1)  # (B,1,dimensions)
+            new = best + around
+            values = torch.cat([values, new], 1)
+            found = Candidates(*(torch.cat(pair, 1) for pair in zip(found, self._try(images, new), strict=True)))
+        return found
+
+    def _try(self, images: Tensor, values: Tensor) -> Candidates:
+        """Try the values (B, T, dimensions), each on its own picture."""
+        count, tried, _ = values.shape
+        images = images.repeat_interleave(tried, 0)  # (B·T,1,side,side)
+        codes = self._act.transform.code(values.flatten(0, 1))  # (B·T,code_length)
+        back = F.pad(warp(images, inverse(self._act(codes))), (-self.margin,) * 4)  # (B·T,1,28,28)
         latents = self.drawer.encode(back)
         errors = (self.drawer.decode(latents, codes) - images).square().mean((1, 2, 3))
         return Candidates(latents.unflatten(0, (count, tried)), errors.unflatten(0, (count, tried)))

@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gencaps_lib.models.backwards import STEP
 from gencaps_lib.models.parts import bias_of
 from gencaps_lib.transforms import SIDE, Rotation, check_images, inverse, warp
 
@@ -128,14 +127,15 @@ def margin_loss(
 class _Classifier(nn.Module):
     """The common part: two convolutions with a ReLU between them, and initial weights that depend on a seed."""
 
-    def __init__(self, maps: int, kernel: int, types: int, pose: int, digit_pose: int) -> None:
+    def __init__(self, maps: int, kernel: int, types: int, pose: int, digit_pose: int, image: int) -> None:
         super().__init__()
-        side = (SIDE - 2 * (kernel - 1) - 1) // 2 + 1  # of the map of primary capsules
+        side = (image - 2 * (kernel - 1) - 1) // 2 + 1  # of the map of primary capsules
         if min(maps, kernel, types, pose, digit_pose, side) < 1:
             raise ValueError(
-                f"sizes must be at least 1, and the kernel must fit two convolutions of {SIDE}×{SIDE} pixels; "
+                f"sizes must be at least 1, and the kernel must fit two convolutions of {image}×{image} pixels; "
                 f"got maps {maps}, kernel {kernel}, types {types}, pose {pose}, digit_pose {digit_pose}"
             )
+        self.side = image
         self.primaries = types * side**2  # number of primary capsules N
         self.convolutions = nn.Sequential(
             nn.Conv2d(1, maps, kernel),
@@ -157,15 +157,16 @@ class _Classifier(nn.Module):
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
 
     def features(self, images: Tensor) -> Tensor:
-        """The convolutions' maps (B, types · P, S, S) for images (B, 1, 28, 28)."""
+        """The convolutions' maps (B, types · P, S, S) for images (B, 1, side, side)."""
         check_images(images)
-        if images.shape[2:] != (SIDE, SIDE):
-            raise ValueError(f"a classifier needs images of {SIDE}×{SIDE} pixels; got {tuple(images.shape)}")
+        side = self.side
+        if images.shape[2:] != (side, side):
+            raise ValueError(f"this classifier needs images of {side}×{side} pixels; got {tuple(images.shape)}")
         return self.convolutions(images)
 
 
 class CapsNet(_Classifier):
-    """The capsule network of Sabour et al. (2017): images (B, 1, 28, 28) → the lengths of ten digit capsules (B, 10).
+    """The capsule network of Sabour et al. (2017): images (B, 1, side, side) → lengths of ten digit capsules (B, 10).
 
     The second convolution gives the primary capsules: one of each type at each place of its map. A primary capsule has
     a matrix for each digit capsule, with which it votes for that capsule's pose; the votes are routed by agreement. A
@@ -180,6 +181,7 @@ class CapsNet(_Classifier):
     iterations : iterations of the routing
     decoder : widths of the decoder's two hidden layers
     seed : seed of the weights; the global generator is not changed
+    side : side of the images, in pixels
 
     Attributes
     ----------
@@ -196,19 +198,20 @@ class CapsNet(_Classifier):
         iterations: int = 3,
         decoder: tuple[int, int] = (512, 1024),
         seed: int = 0,
+        side: int = SIDE,
     ) -> None:
         # PyTorch's layers draw initial weights from the global generator; `_draw_weights` draws them again.
         with torch.random.fork_rng(devices=[]):
-            super().__init__(maps, kernel, types, pose, digit_pose)
+            super().__init__(maps, kernel, types, pose, digit_pose, side)
             self.weight = nn.Parameter(torch.empty(self.primaries, CLASSES, digit_pose, pose))
             self.decoder = nn.Sequential(
                 nn.Linear(CLASSES * digit_pose, decoder[0]),
                 nn.ReLU(),
                 nn.Linear(decoder[0], decoder[1]),
                 nn.ReLU(),
-                nn.Linear(decoder[1], SIDE**2),
+                nn.Linear(decoder[1], side**2),
                 nn.Sigmoid(),
-                nn.Unflatten(1, (1, SIDE, SIDE)),
+                nn.Unflatten(1, (1, side, side)),
             )
         self.iterations = iterations
         self._draw_weights(seed)
@@ -228,7 +231,7 @@ class CapsNet(_Classifier):
         return torch.linalg.vector_norm(self.digit_capsules(images), dim=2)
 
     def reconstruct(self, capsules: Tensor, labels: Tensor) -> Tensor:
-        """Draw images (B, 1, 28, 28) in [-1, 1], each from the capsule of (B, 10, D) that its label (B,) selects."""
+        """Draw images (B, 1, side, side) in [-1, 1], each from the capsule, of (B, 10, D), of its label (B,)."""
         there = F.one_hot(labels, CLASSES).to(capsules.dtype)
         return self.decoder((capsules * there[..., None]).flatten(1)) * 2 - 1
 
@@ -242,17 +245,24 @@ class CapsNet(_Classifier):
 
 
 class PlainClassifier(_Classifier):
-    """The same network without capsules: a dense layer and ReLUs; images (B, 1, 28, 28) → scores (B, 10).
+    """The same network without capsules: a dense layer and ReLUs; images (B, 1, side, side) → scores (B, 10).
 
     Takes the sizes of `CapsNet`. The dense layer has 10 · `digit_pose` units, one for each number in the digit
     capsules. So it has as many weights as the matrices for the votes.
     """
 
     def __init__(
-        self, maps: int = 256, kernel: int = 9, types: int = 32, pose: int = 8, digit_pose: int = 16, seed: int = 0
+        self,
+        maps: int = 256,
+        kernel: int = 9,
+        types: int = 32,
+        pose: int = 8,
+        digit_pose: int = 16,
+        seed: int = 0,
+        side: int = SIDE,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
-            super().__init__(maps, kernel, types, pose, digit_pose)
+            super().__init__(maps, kernel, types, pose, digit_pose, side)
             self.dense = nn.Sequential(
                 nn.ReLU(),
                 nn.Flatten(),
@@ -293,8 +303,9 @@ class SurestUpright(PlainClassifier):
         return torch.cat([self._surest(piece) for piece in images.split(self.at_once)])
 
     def _surest(self, images: Tensor) -> Tensor:
-        degrees = torch.arange(-180, 180, STEP, dtype=images.dtype, device=images.device)
-        back = inverse(Rotation().matrix(degrees.deg2rad()[:, None])).repeat(len(images), 1, 1)  # (B·T,3,3)
+        (degrees,) = Rotation().candidates()
+        degrees = degrees.to(images)
+        back = inverse(Rotation().matrix(degrees.deg2rad())).repeat(len(images), 1, 1)  # (B·T,3,3)
         turned = warp(images.repeat_interleave(len(degrees), 0), back)
         shares = super().forward(turned).softmax(1).unflatten(0, (-1, len(degrees)))  # (B,T,10)
         surest = shares.amax(2).argmax(1)

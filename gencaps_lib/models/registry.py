@@ -151,7 +151,7 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
         The architecture is unknown.
     """
     if architecture in CLASSIFIERS:
-        return CLASSIFIERS[architecture](**sizes, seed=seed)
+        return CLASSIFIERS[architecture](**sizes, seed=seed, side=transform.side)
     if architecture in BACKWARDS:
         return Backwards(make(BACKWARDS[architecture], transform, seed, **sizes), seed)
     if architecture not in [*ARCHITECTURES, *UNTOLD]:

@@ -58,9 +58,9 @@ def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, 
     built = experiment.build(model, seed).eval()
     ramp = torch.linspace(-1, 1, SIDE)
     images = torch.stack([ramp[:, None] * ramp, ramp[:, None].expand(-1, SIDE).clone()])[:, None]  # (2,1,28,28)
-    code = experiment.task.code(experiment.task.grid_values()[[0, -1]])
+    values = experiment.task.grid_values()[[0, -1]]
     with torch.no_grad():
-        drawn = experiment.kind(model).answer(built, images, code)
+        drawn = experiment.kind(model).answer(built, experiment.task, images, values)
     probe = [drawn[0].mean(), drawn[0].std(), drawn[1].mean(), drawn[1].std(), (drawn[0] - drawn[1]).abs().mean()]
     return {"config": digest, "probe": [float(f"{value.item():.6g}") for value in probe]}
 

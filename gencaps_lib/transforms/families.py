@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gencaps_lib.transforms.images import SIDE, rotate, shift, warp
@@ -68,6 +69,9 @@ class Transform(Protocol):
         """Whether targets at this point of a grid are sharper than at points near it, so that losses have a peak."""
 
 
+STEP = 10  # degrees between the candidates of a rotation
+
+
 @dataclass(frozen=True)
 class Shift:
     """Shifts by whole pixels on a canvas with `margin` extra pixels on every side.
@@ -119,6 +123,19 @@ class Shift:
     def is_peak(self, point: float) -> bool:
         return False
 
+    def candidates(self) -> list[Tensor]:
+        """Values to search, see `Rotation.candidates`.
+
+        First the middles of square cells of at most 4 pixels. Then, twice, the best so far and the eight around it,
+        half a cell away, and a quarter. With cells of 4 pixels every whole offset is reached.
+        """
+        count = math.ceil(self.margin / 2)
+        side = 2 * self.margin / count
+        middles = side * (torch.arange(count) - (count - 1) / 2)
+        around = torch.tensor([-side, 0, side]) / 2
+        finer = torch.cartesian_prod(around, around)
+        return [torch.cartesian_prod(middles, middles), finer, finer / 2]
+
 
 @dataclass(frozen=True)
 class Rotation:
@@ -161,6 +178,15 @@ class Rotation:
 
     def is_peak(self, point: float) -> bool:
         return abs((point + 45) % 90 - 45) < 1
+
+    def candidates(self) -> list[Tensor]:
+        """Values to search for that of a picture, in rounds, coarse to fine.
+
+        Returns
+        -------
+        (T, dimensions) for each round: values for the first; for a later one, what is added to the best so far
+        """
+        return [self.along_grid(torch.arange(-180.0, 180, STEP))]
 
 
 @dataclass(frozen=True)
@@ -311,3 +337,14 @@ class RotationAndShift:
 
     def is_peak(self, point: float) -> bool:
         return Rotation().is_peak(180 * point)
+
+    def candidates(self) -> list[Tensor]:
+        """Values to search, see `Rotation.candidates`: the shift and the angle by turns.
+
+        First all coarse shifts at three angles: the place of a digit is found before its angle. Then finer shifts,
+        every other angle, still finer shifts, and the angles between.
+        """
+        coarse, *finer = (F.pad(shifts, (1, 0)) for shifts in self._shift.candidates())
+        angles = F.pad(Rotation().candidates()[0], (0, 2))
+        first = (angles[6::12, None] + coarse).flatten(0, 1)
+        return [first, finer[0], angles[::2], finer[1], angles[1::2]]
