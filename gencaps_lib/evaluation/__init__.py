@@ -33,7 +33,7 @@ from gencaps_lib.evaluation.equivariance import (
     warp_curve,
 )
 from gencaps_lib.evaluation.objects import share_on_own, sorted_ink, sorting
-from gencaps_lib.evaluation.readings import readings
+from gencaps_lib.evaluation.reading import readings
 from gencaps_lib.evaluation.recogniser import Recogniser, classes_of, recognisable, recognised, train_recogniser
 
 __all__ = [
