@@ -566,16 +566,18 @@ def _changed(entry: Experiment) -> Experiment:
 def _as_the_article(entry: Experiment) -> Experiment:
     """The capsules of an experiment with the article's optimiser at every profile: is it the optimiser?
 
-    And the continuous ones with its optimiser, but not its constant rate: which of the two is it?
+    And the continuous ones with its optimiser or its constant rate alone: which of the two is it?
     """
 
     def specs(at: Experiment) -> Mapping[str, ModelSpec]:
         continuous = at.spec("continuous-capsules")
         cycle = replace(REFERENCE, schedule="one-cycle")
+        constant = replace(continuous.optimiser, lr=REFERENCE.lr, schedule="constant")
         return {
             "continuous-capsules-rmsprop": replace(continuous, optimiser=REFERENCE),
             "digit-capsules-rmsprop": replace(at.spec("digit-capsules"), optimiser=REFERENCE),
             "continuous-capsules-rmsprop-one-cycle": replace(continuous, optimiser=cycle),
+            "continuous-capsules-adam-constant": replace(continuous, optimiser=constant),
         }
 
     return _variant(entry, "optimiser", "the article's optimiser", specs)
