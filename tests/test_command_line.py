@@ -249,7 +249,7 @@ def test_report_says_of_each_claim_what_the_published_results_say(capsys):
         assert all(str(decision) in line for decision in decisions.values())
     usual, later = results.published(), found["quick"]
     for claim in OWN_CLAIMS + FRESH_CLAIMS:
-        rule = f"{claim.experiment}: {claim.text} ({claim.rule})"
+        rule = f" {claim.experiment}: {claim.text} ({claim.rule})"
         (line,) = (line for line in shown.splitlines() if rule in line)
         run = set(claim.models) <= set((usual if claim in OWN_CLAIMS else later).get(claim.experiment, {}))
         assert line.startswith(f"{claim.verdict}: " if run else "not decided, ")
