@@ -13,7 +13,7 @@ from gencaps_lib import results
 from gencaps_lib.evaluation import accuracy_curve, loss_curve_and_images
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Trial, current_profile, trials, winners
 from gencaps_lib.tasks import Task, training_ranges
-from gencaps_lib.training import loop
+from gencaps_lib.training import REFERENCE, loop
 from gencaps_lib.transforms import Rotation, Shift
 
 
@@ -26,6 +26,15 @@ def test_shift_transfer_is_the_reference_s():
     assert task.grid == tuple(range(-20, 19, 2))
     assert [point for point in task.grid if task.is_inside(point)] == [-4, -2, 0, 2, 4]
     assert [point for point in task.grid if not task.is_inside(point) and not task.is_outside(point)] == [-6, 6]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("model", ["continuous-capsules", "digit-capsules"])
+def test_the_control_of_the_optimiser_changes_nothing_else(profile, model):
+    base, control = (EXPERIMENTS[f"shift-extrapolation{suffix}"].at(profile) for suffix in ("", "-optimiser"))
+    assert control.spec(f"{model}-rmsprop") == replace(base.spec(model), optimiser=REFERENCE)
+    assert replace(control.task, name=base.name) == base.task
+    assert (control.steps, control.batch, control.draws) == (base.steps, base.batch, base.draws)
 
 
 @pytest.mark.parametrize(
