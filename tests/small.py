@@ -21,6 +21,8 @@ SIZES = {
     "composed-capsules-growing": _COMPOSED,
     "composed-capsules-oriented": _COMPOSED,
     "composed-capsules-balanced": _COMPOSED,
+    "composed-capsules-groups": _COMPOSED,
+    "autoencoder-layers": _SLIGHT,
     "autoencoder-warp": _SLIGHT,
     "autoencoder-warp-generator": _SLIGHT,
     "coordinate-decoder": {"hidden": 32, "width": 6, "encoder": _SLIGHT["encoder"]},
