@@ -19,14 +19,13 @@ from gencaps_lib.book.claims import (
     OWN_CLAIMS,
     UNSEEN,
     Claim,
-    final_loss,
     read_off,
     shares,
 )
 from gencaps_lib.evaluation import mean_outside
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.experiments.spec import TF32_ON_CUDA
-from gencaps_lib.results import moved
+from gencaps_lib.results import final_loss, moved
 
 
 @pytest.mark.parametrize("claim", OWN_CLAIMS + DEPTH_CLAIMS, ids=lambda claim: f"{claim.experiment}: {claim.text}")

@@ -20,7 +20,7 @@ from gencaps_lib.results.provenance import device_name, forecast, machine, secon
 from gencaps_lib.results.ray import RayEngine
 from gencaps_lib.results.record import Result, ResultError, beside, check_free, read, result_path, thinned, write
 from gencaps_lib.results.runs import Made, make, run
-from gencaps_lib.results.statistics import RESAMPLES, Estimate, Runs, moved
+from gencaps_lib.results.statistics import RESAMPLES, Estimate, Runs, final_loss, moved
 from gencaps_lib.results.study import Study
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "device_name",
     "extras",
     "faults",
+    "final_loss",
     "fingerprint",
     "forecast",
     "fresh",

@@ -49,6 +49,12 @@ def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Est
     return Estimate(value, float(low), float(high))
 
 
+def final_loss(result: Result) -> float:
+    """The mean training loss of the last tenth of the steps."""
+    last = result.history[-max(1, len(result.history) // 10) :]
+    return sum(last) / len(last)
+
+
 class Moved(NamedTuple):
     """How much a change in training moved a mean over seeds, compared with the spread of seeds without the change."""
 
@@ -188,11 +194,8 @@ def moved(before: Runs, after: Runs, digit: int) -> list[Moved]:
     if len(before.results) < 2:
         raise ValueError("one seed cannot show the spread of seeds: give runs with at least two seeds")
 
-    def last_losses(runs: Runs) -> np.ndarray:
-        return np.array([np.mean(result.history[-max(1, len(result.history) // 10) :]) for result in runs.results])
-
     names = ("training loss, last tenth", f"error of '{digit}' in range", f"error of '{digit}' out of range")
-    without, changed = ((last_losses(runs), *runs.samples(digit)) for runs in (before, after))
+    without, changed = ((np.array([*map(final_loss, runs.results)]), *runs.samples(digit)) for runs in (before, after))
     return [
         Moved(name, float(one.mean()), float(other.mean()), float(one.max() - one.min()))
         for name, one, other in zip(names, without, changed, strict=True)
