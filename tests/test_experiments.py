@@ -135,7 +135,7 @@ def test_every_profile_is_complete(name, profile):
     assert type(experiment.task.transform) is type(EXPERIMENTS[name].task.transform)
     assert experiment.task.held_out == EXPERIMENTS[name].task.held_out
     assert experiment.source == (
-        "embedded" if profile == "smoke" else "mnist" if profile in ("large", "full") else "auto"
+        "embedded" if profile == "smoke" else "auto" if profile == "quick" else "mnist"
     )
 
 
@@ -160,7 +160,7 @@ def test_current_profile(monkeypatch):
     assert current_profile() == "smoke"
     assert EXPERIMENTS["shift-transfer"].at().profile == "smoke"
     monkeypatch.setenv("GENCAPS_PROFILE", "huge")
-    with pytest.raises(ValueError, match="choose one of smoke, quick, large, full"):
+    with pytest.raises(ValueError, match="choose one of smoke, quick, large, large-rmsprop, full"):
         current_profile()
 
 
@@ -271,6 +271,15 @@ def test_rates_at_large_are_those_that_won_their_trials():
         assert (spec.optimiser.lr, spec.rival is not None) == (trial.rate, trial.own_rival), trial
         rates = {other.rate for other in trials() if other[:2] == trial[:2]}
         assert rates == {1e-3, 2e-3, 4e-3}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_large_with_rmsprop_is_full_cut_short(name):
+    cut, large, full = (EXPERIMENTS[name].at(profile) for profile in ("large-rmsprop", "large", "full"))
+    assert {model: cut.optimiser(model) for model in cut.models} == {m: full.optimiser(m) for m in full.models}
+    assert (cut.task, cut.steps, cut.batch, cut.draws) == (full.task, large.steps, full.batch, large.draws)
+    sizes = {model: (cut.spec(model).sizes, large.spec(model).sizes) for model in cut.models}
+    assert all(own == at_large for own, at_large in sizes.values())
 
 
 def test_a_trial_with_codes_unlike_the_prior_does_not_count():

@@ -178,7 +178,7 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
         raise ValueError("there are no claims to draw")
     figure = Figure(figsize=(WIDTH, 0.98 * len(rows) + 1.1), layout="constrained")
     axes, told = figure.subplots(), []
-    marks = dict(zip(found, (("o", "#56B4E9"), ("s", "#0072B2"), ("D", "#000000")), strict=False))
+    marks = dict(zip(found, (("o", "#56B4E9"), ("s", "#0072B2"), ("v", "#009E73"), ("D", "#000000")), strict=False))
     for place, (claim, decisions) in enumerate(rows):
         (bound,) = (each for each in (claim.least, claim.most) if each is not None)
         text = "\n".join(wrap(claim.text, 56))
@@ -189,7 +189,7 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
         side = "<" if claim.least is None else ">"  # where the claim holds
         axes.plot([bound], [place + 0.12], side, color="#D55E00", markersize=7)
         for step, (profile, decision) in enumerate(decisions.items()):
-            (mark, colour), y = marks[profile], place + 0.16 * (step - 1) + 0.12
+            (mark, colour), y = marks[profile], place + 0.15 * (step - (len(decisions) - 1) / 2) + 0.12
             value, low, high = decision.effect
             axes.plot([low, high], [y, y], color=colour, lw=1.5)
             axes.plot([value], [y], mark, color=colour, markersize=5)

@@ -25,11 +25,11 @@ class Scale:
     ----------
     quick, smoke : its sizes there
     short : how it is trained at both, the best of a few trials by training loss
-    large : what changes of its sizes there
+    large : what changes of its sizes at large and at large-rmsprop
     long : how it is trained at large
         For each model and task that has `trials`, it is the best of 1e-3, 2e-3 and 4e-3, by the rule written there.
     rival : how its rival is trained at large, where not as the model is
-    full : how it is trained at full
+    full : how it is trained at full and at large-rmsprop
     """
 
     quick: Mapping[str, Any]
@@ -175,10 +175,12 @@ def model(
     kept: dict[str, Any] = {name: sizes[name] for name in _KEPT if name in sizes}
     quick = ModelSpec(architecture, {**kept, **scale.quick}, short or scale.short, growth, precision, faster)
     full = ModelSpec(architecture, sizes, scale.full, growth, precision, faster)
+    as_full = replace(full, sizes={**sizes, **scale.large})
     return {
         "smoke": replace(quick, sizes={**kept, **scale.smoke}),
         "quick": quick,
-        "large": replace(full, sizes={**sizes, **scale.large}, optimiser=long or scale.long, rival=scale.rival),
+        "large": replace(as_full, optimiser=long or scale.long, rival=scale.rival),
+        "large-rmsprop": as_full,
         "full": full,
     }
 
@@ -201,9 +203,9 @@ def at_all_profiles(
     ----------
     title, figures : as in `Experiment`
     models : by name, each at all profiles, see `model`
-    full : the task at large and full
+    full : the task at all but quick and smoke
     small, smallest : the tasks at quick and smoke, where they are others
-    steps, large_steps, full_steps : at quick, large and full
+    steps, large_steps, full_steps : at quick, at large and large-rmsprop, and at full
     test_digits : number of test images of each digit at quick
     """
 
@@ -221,6 +223,7 @@ def at_all_profiles(
         seeds=(0,),
         test_sample=None if full.transform.side > SIDE else 1000,
     )
+    cut_short = replace(large, profile="large-rmsprop", specs=specs("large-rmsprop"))
     quick = replace(
         reference,
         profile="quick",
@@ -242,4 +245,5 @@ def at_all_profiles(
         test_digits=5,
         source="embedded",
     )
-    return replace(reference, profiles={"smoke": smoke, "quick": quick, "large": large, "full": reference})
+    profiles = {"smoke": smoke, "quick": quick, "large": large, "large-rmsprop": cut_short, "full": reference}
+    return replace(reference, profiles=profiles)
