@@ -7,7 +7,15 @@ import torch
 from torch import nn
 
 from gencaps_lib.evaluation import accuracy_curve, answers
-from gencaps_lib.models import CLASSIFIERS, CapsNet, PlainClassifier, margin_loss, route_by_agreement, squash
+from gencaps_lib.models import (
+    CLASSIFIERS,
+    CapsNet,
+    PlainClassifier,
+    SpatialTransformer,
+    margin_loss,
+    route_by_agreement,
+    squash,
+)
 from gencaps_lib.tasks import Batch, Task, training_ranges
 from gencaps_lib.transforms import Rotation
 
@@ -290,3 +298,20 @@ def test_a_classifier_of_a_canvas_takes_pictures_of_its_side_only(kind):
 def test_bad_input_gets_one_clear_error(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+@torch.no_grad()
+def test_a_spatial_transformer_names_what_it_has_moved(digits):
+    model = SpatialTransformer(**SMALL)
+    images = digits.images[:3]
+    model.locate[-1].weight.zero_()
+    assert torch.allclose(model.moved(images), images, atol=1e-5)
+    upside_down = torch.tensor([-2.0, 0, 0, 0, -2, 0])  # beside the identity: half a turn
+    model.locate[-1].bias.copy_(upside_down)
+    assert torch.allclose(model.moved(images), images.flip(2, 3), atol=1e-5)
+    assert torch.allclose(model(images), super(SpatialTransformer, model).forward(images.flip(2, 3)), atol=1e-4)
+    model.locate[-1].bias.mul_(0.5)  # every place is read from the middle
+    middle = images[:, :, 13:15, 13:15].mean((2, 3), keepdim=True)
+    assert torch.allclose(model.moved(images), middle.expand_as(images), atol=1e-4)
+    model.locate[-1].bias.copy_(torch.tensor([0.0, 0, 9, 0, 0, 0]))  # far off the picture there is paper
+    assert (model.moved(images) == -1).all()

@@ -134,9 +134,7 @@ def test_every_profile_is_complete(name, profile):
     assert experiment.models == EXPERIMENTS[name].models
     assert type(experiment.task.transform) is type(EXPERIMENTS[name].task.transform)
     assert experiment.task.held_out == EXPERIMENTS[name].task.held_out
-    assert experiment.source == (
-        "embedded" if profile == "smoke" else "auto" if profile == "quick" else "mnist"
-    )
+    assert experiment.source == ("embedded" if profile == "smoke" else "auto" if profile == "quick" else "mnist")
 
 
 def test_points_for_pictures_and_words_for_tables():

@@ -76,6 +76,7 @@ LOOK = {
     "spatial-broadcast": ("#E69F00", "-"),
     "capsnet": ("#0072B2", "-"),
     "plain-classifier": ("#D55E00", "--"),
+    "spatial-transformer": ("#CC79A7", "--"),
     "surest-upright": ("#E69F00", ":"),
     "capsules-backwards": ("#000000", "-"),
     "capsules-backwards-known": ("#000000", "--"),

@@ -145,6 +145,7 @@ SCALES: dict[str, Scale] = {
         full=adam(1e-3),
     ),
     "plain-classifier": _PLAIN,
+    "spatial-transformer": _PLAIN,
     "surest-upright": _PLAIN,
 }
 

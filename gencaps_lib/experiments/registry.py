@@ -330,16 +330,28 @@ def _sheets() -> list[Experiment]:
             "composed-capsules-balanced", z=32, coordinates=3, faster=_QUICK_GENERATOR["faster"]
         ),
         "composed-capsules-depth-unbalanced": model("composed-capsules", z=32, coordinates=3, **_QUICK_GENERATOR),
+        "composed-capsules-depth-bare": model(
+            "composed-capsules", z=32, coordinates=3, faster=_QUICK_GENERATOR["faster"]
+        ),
+        # One coordinate more than it takes.
+        "composed-capsules-depth-four": model("composed-capsules-balanced", z=32, coordinates=4, **_QUICK_GENERATOR),
     }
 
-    def entry(name: str, title: str, models: Models, bend: float, steps: int) -> Experiment:
+    def entry(name: str, title: str, models: Models, bend: float, steps: int = 2000) -> Experiment:
         return _rotation(
             name, title, (), models, everyone=(-60, 60), outside=120, transform=Sheet(bend=bend), steps=steps
         )
 
+    deep = {name: common[name] for name in ("composed-capsules-depth",)}
+    unbalanced = {name: fewer[name] for name in ("composed-capsules-depth-unbalanced",)}
     return [
-        entry("flat-sheet", "turn a sheet with a digit on it until it is seen from behind", common, 0.0, 1400),
-        entry("bent-sheet", "the same with a sheet that is bent", {**common, **fewer}, 0.5, 2000),
+        entry("flat-sheet", "turn a sheet with a digit on it until it is seen from behind", common, 0.0, steps=1400),
+        entry("bent-sheet", "the same with a sheet that is bent", {**common, **fewer}, 0.5),
+        *(
+            entry(f"bent-sheet-{bend}", f"the same with a bend of {bend / 100:g} in place of 0.5", deep, bend / 100)
+            for bend in (25, 75, 100)
+        ),
+        entry("bent-sheet-longer", "bent-sheet in three times the steps", deep | unbalanced, 0.5, steps=6000),
     ]
 
 
@@ -380,6 +392,14 @@ def _rotation_ranges() -> list[Experiment]:
     # A picture is encoded and drawn for each of 36 candidates, so there are few angles at every profile.
     backwards = replace(task, name="rotation-backwards", grid=_SOME_ANGLES[::2])
     every = replace(task, name="rotation-range-all", seen=training_ranges((-180, 180), {}))
+    # What is near upright counts as in range; the grid has no 0°.
+    one_class = replace(
+        backwards,
+        name="rotation-backwards-one-class",
+        seen=training_ranges((0, 0), {2: (-180, 180)}),
+        inside=(-20, 20),
+        outside=20.5,
+    )
 
     def named_at_once(title: str, names: tuple[str, ...], task: Task) -> Experiment:
         small, smallest = (replace(task, grid=grid) for grid in (_SOME_ANGLES, _SOME_ANGLES[::2]))
@@ -389,27 +409,35 @@ def _rotation_ranges() -> list[Experiment]:
             title, (), models, task, small, smallest, steps=1200, large_steps=1200, full_steps=20_000
         )
 
+    def searched(title: str, models: Models, task: Task) -> Experiment:
+        smallest = replace(task, grid=_SOME_ANGLES[::8])
+        return at_all_profiles(title, (), models, task, task, smallest, steps=1800, full_steps=20_000, test_digits=20)
+
     return [
         named_at_once(
             "recognise a '3' and a '4' at angles at which only other digits were seen",
             ("capsnet", "plain-classifier"),
             task,
         ),
-        at_all_profiles(
+        searched(
             "the same by a generator of drawings that is run backwards",
-            (),
             {
                 "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
                 "capsules-backwards-known": model("capsules-backwards-known", z=32, growth=_GROWTH),
                 "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
                 "surest-upright": model("surest-upright"),
+                "spatial-transformer": model("spatial-transformer"),
             },
             backwards,
-            backwards,
-            replace(backwards, grid=_SOME_ANGLES[::8]),
-            steps=1800,
-            full_steps=20_000,
-            test_digits=20,
+        ),
+        searched(
+            "the same by one that saw no digit turned but the '2'",
+            {
+                "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
+                "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
+                "plain-classifier": model("plain-classifier"),
+            },
+            one_class,
         ),
         named_at_once("the same with every digit seen at all angles", ("plain-classifier",), every),
     ]

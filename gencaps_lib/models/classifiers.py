@@ -7,6 +7,7 @@ References
 ----------
 Sabour, Frosst, Hinton (2017), "Dynamic Routing Between Capsules": squash (equation 1), votes and routing (equations 2
 and 3, procedure 1), margin loss (equation 4), the network and its decoder (figures 1 and 2).
+Jaderberg, Simonyan, Zisserman, Kavukcuoglu (2015), "Spatial Transformer Networks": a network that moves its picture.
 Glorot, Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks": the
 initial weights.
 """
@@ -15,14 +16,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gencaps_lib.models.parts import bias_of
-from gencaps_lib.transforms import SIDE, Rotation, check_images, inverse, warp
+from gencaps_lib.transforms import BACKGROUND, SIDE, Rotation, check_images, inverse, warp
 
 if TYPE_CHECKING:
     from gencaps_lib.tasks import Batch
@@ -282,6 +283,51 @@ class PlainClassifier(_Classifier):
         return loss, loss.detach()
 
 
+class SpatialTransformer(PlainClassifier):
+    """A plain network that first moves its picture, by an affine map that it computes from the picture itself.
+
+    Its loss is that of the names alone, so nobody tells it how a picture is turned. Takes the sizes of
+    `PlainClassifier`.
+
+    Attributes
+    ----------
+    locate : images (B, 1, side, side) → the six numbers (B, 6) that the map differs by from the identity
+    """
+
+    def __init__(self, maps: int = 256, seed: int = 0, side: int = SIDE, **sizes: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            super().__init__(maps, **sizes, seed=seed, side=side)
+            rest = ((side - 4) // 2 - 4) // 2  # side of the maps after both convolutions and halvings
+            self.locate = nn.Sequential(
+                nn.Conv2d(1, 20, 5),
+                nn.MaxPool2d(2),
+                nn.ReLU(),
+                nn.Conv2d(20, 20, 5),
+                nn.MaxPool2d(2),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(20 * rest**2, 32),
+                nn.ReLU(),
+                nn.Linear(32, 6),
+            )
+        self._draw_weights(seed)
+        with torch.no_grad():  # at first it hardly moves anything
+            cast(nn.Linear, self.locate[-1]).weight.mul_(0.1)
+
+    def moved(self, images: Tensor) -> Tensor:
+        """The images (B, 1, side, side) as the network moves them before it names them."""
+        check_images(images)
+        identity = torch.eye(2, 3, dtype=images.dtype, device=images.device)
+        grid = F.affine_grid(
+            identity + self.locate(images).unflatten(1, (2, 3)), list(images.shape), align_corners=True
+        )
+        return F.grid_sample(images - BACKGROUND, grid, align_corners=True) + BACKGROUND
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The scores (B, 10): logits of the digits."""
+        return super().forward(self.moved(images))
+
+
 class SurestUpright(PlainClassifier):
     """A control of `backwards.Backwards`: it knows upright digits only, and turns back to where it is surest.
 
@@ -315,5 +361,6 @@ class SurestUpright(PlainClassifier):
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "capsnet": CapsNet,
     "plain-classifier": PlainClassifier,
+    "spatial-transformer": SpatialTransformer,
     "surest-upright": SurestUpright,
 }
