@@ -38,9 +38,9 @@ def verdicts(
     """
     decided = [(claim, decide(claim, found)) for claim in CLAIMS]
     return Table(
-        ["claim", "rule", *found],
+        ["claim and rule", *found],
         [
-            [claim.text, claim.rule, *in_words(claim, decisions, found)]
+            [f"{claim.text} ({claim.rule})", *in_words(claim, decisions, found)]
             for claim, decisions in decided
             if decisions and wanted(decisions)
         ],
@@ -117,7 +117,7 @@ def _blanks(names: Iterable[str], found: Found, test: Digits) -> dict[str, list[
         if sources - {test.source}:
             rows[name] = [["blank image", "", f"needs other digits than {test.source}", *[""] * 5]]
             continue
-        rows[name] = []
+        of_curve: dict[tuple, list[str]] = {}  # the protocols that have it
         for profile in found:
             if not runs[profile] and profile != "full":  # the authors' protocol, whether we have runs of it or not
                 continue
@@ -126,8 +126,12 @@ def _blanks(names: Iterable[str], found: Found, test: Digits) -> dict[str, list[
             key = (at.task.transform, at.task.grid, four, at.test_digits, at.test_sample)
             if key not in curves:
                 curves[key] = blank_curve(at.task, at.judged(test).of(four))[four]
-            errors = (side(curves[key], at.task) for side in (mean_inside, mean_outside))
-            rows[name].append(["blank image", profile, *_cells(*errors)])
+            of_curve.setdefault(key, []).append(profile)
+        rows[name] = []
+        for key, profiles in of_curve.items():
+            task = EXPERIMENTS[name].at(profiles[0]).task
+            errors = (side(curves[key], task) for side in (mean_inside, mean_outside))
+            rows[name].append(["blank image", ", ".join(profiles), *_cells(*errors)])
     return rows
 
 
