@@ -626,6 +626,11 @@ MORE_SHEET_CLAIMS: tuple[Claim, ...] = (
             ),
         )
     ),
+    # Written when seed 10 of the first of these was known (worst ratio 1.05), before any run without the coordinate.
+    _needs_depth(
+        "In three times the steps, too, the sheet is not drawn from behind without the third coordinate",
+        "bent-sheet-longer",
+    ),
     _turns("With a fourth coordinate, too, the turn in space is found", "bent-sheet", f"{_DEPTH}-four"),
     _from_behind("A fourth coordinate costs nothing", "bent-sheet", f"{_DEPTH}-four", since=10, most=1.1),
 )

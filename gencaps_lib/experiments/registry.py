@@ -342,8 +342,11 @@ def _sheets() -> list[Experiment]:
             name, title, (), models, everyone=(-60, 60), outside=120, transform=Sheet(bend=bend), steps=steps
         )
 
-    deep = {name: common[name] for name in ("composed-capsules-depth",)}
-    unbalanced = {name: fewer[name] for name in ("composed-capsules-depth-unbalanced",)}
+    def some(*names: str) -> Models:
+        return {name: {**common, **fewer}[name] for name in names}
+
+    deep = some("composed-capsules-depth")
+    longer = some("composed-capsules-depth", "composed-capsules-depth-unbalanced", "composed-capsules")
     return [
         entry("flat-sheet", "turn a sheet with a digit on it until it is seen from behind", common, 0.0, steps=1400),
         entry("bent-sheet", "the same with a sheet that is bent", {**common, **fewer}, 0.5),
@@ -351,7 +354,7 @@ def _sheets() -> list[Experiment]:
             entry(f"bent-sheet-{bend}", f"the same with a bend of {bend / 100:g} in place of 0.5", deep, bend / 100)
             for bend in (25, 75, 100)
         ),
-        entry("bent-sheet-longer", "bent-sheet in three times the steps", deep | unbalanced, 0.5, steps=6000),
+        entry("bent-sheet-longer", "bent-sheet in three times the steps", longer, 0.5, steps=6000),
     ]
 
 
