@@ -646,12 +646,14 @@ PICTURE_CLAIMS: tuple[Claim, ...] = (
 _GROUPS, _LAYERS = "composed-capsules-groups", "autoencoder-layers"
 
 
-def _goes_on(text: str, model: str, least: float | None = None, most: float | None = None) -> Claim:
+def _goes_on(
+    text: str, model: str, least: float | None = None, most: float | None = None, experiment: str = "two-objects"
+) -> Claim:
     """A claim about the pairs of which a '4' turns."""
     quantity = "error of the pairs in which a '4' turns, out of range over in range"
     return Claim(
         text,
-        "two-objects",
+        experiment,
         (model,),
         quantity,
         lambda results, task: transfer_ratio(results[model].curves[4], task),
@@ -705,6 +707,20 @@ OBJECT_CLAIMS: tuple[Claim, ...] = (
         )
     ),
 )
+# The same rules of 2026-11-27, before any run of this length.
+LONGER_OBJECT_CLAIMS: tuple[Claim, ...] = tuple(
+    claim
+    for model, who in ((_GROUPS, "parts in two groups"), (_LAYERS, "warped layers"))
+    for claim in (
+        _goes_on(
+            f"In three times the steps, {who} draw them beyond as within",
+            model,
+            most=1.1,
+            experiment="two-objects-longer",
+        ),
+        _found(f"In three times the steps, {who} find turn and shift", "two-objects-longer", model),
+    )
+)
 
 
 def by_seed(values: Sequence[float | None]) -> str:
@@ -727,4 +743,5 @@ FRESH_CLAIMS: tuple[Claim, ...] = (
     *PICTURE_CLAIMS,
     *MORE_SHEET_CLAIMS,
     *OBJECT_CLAIMS,
+    *LONGER_OBJECT_CLAIMS,
 )

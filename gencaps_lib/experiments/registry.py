@@ -358,7 +358,7 @@ def _sheets() -> list[Experiment]:
     ]
 
 
-def _two_objects() -> Experiment:
+def _two_objects() -> list[Experiment]:
     """Two digits that overlap in one picture: one turns, the other shifts. Codes are twice as long as those of one."""
     task = Task(
         name="two-objects",
@@ -372,9 +372,15 @@ def _two_objects() -> Experiment:
     models = {name: model(name, z=64, growth=0 if name == "autoencoder" else _GROWTH) for name in names}
     # All angles and shifts from the first step on, as for one digit in rotation-and-shift.
     models["composed-capsules-groups-at-once"] = model("composed-capsules-groups", z=64)
-    return at_all_profiles(
-        "turn one of two digits in a picture, and shift the other, beyond all that was seen", (), models, task
-    )
+    longer = {name: models[name] for name in ("composed-capsules-groups", "autoencoder-layers")}
+    return [
+        at_all_profiles(
+            "turn one of two digits in a picture, and shift the other, beyond all that was seen", (), models, task
+        ),
+        at_all_profiles(
+            "two-objects in three times the steps", (), longer, replace(task, name="two-objects-longer"), steps=4200
+        ),
+    ]
 
 
 def _rotation_ranges() -> list[Experiment]:
@@ -623,7 +629,7 @@ def _registry() -> dict[str, Experiment]:
         *_rotation_ranges(),
         *_backwards_beyond(),
         *_extrapolations(),
-        _two_objects(),
+        *_two_objects(),
         *_sheets(),
     ]
     found = {entry.name: entry for entry in entries}
