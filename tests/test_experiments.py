@@ -272,7 +272,7 @@ def test_rates_at_large_are_those_that_won_their_trials():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_large_with_rmsprop_is_full_cut_short(name):
+def test_large_rmsprop_has_the_optimisers_of_full_and_all_else_of_large(name):
     cut, large, full = (EXPERIMENTS[name].at(profile) for profile in ("large-rmsprop", "large", "full"))
     assert {model: cut.optimiser(model) for model in cut.models} == {m: full.optimiser(m) for m in full.models}
     assert (cut.task, cut.steps, cut.batch, cut.draws) == (full.task, large.steps, full.batch, large.draws)

@@ -224,7 +224,7 @@ def at_all_profiles(
         seeds=(0,),
         test_sample=None if full.transform.side > SIDE else 1000,
     )
-    cut_short = replace(large, profile="large-rmsprop", specs=specs("large-rmsprop"))
+    large_rmsprop = replace(large, profile="large-rmsprop", specs=specs("large-rmsprop"))
     quick = replace(
         reference,
         profile="quick",
@@ -246,5 +246,5 @@ def at_all_profiles(
         test_digits=5,
         source="embedded",
     )
-    profiles = {"smoke": smoke, "quick": quick, "large": large, "large-rmsprop": cut_short, "full": reference}
+    profiles = {"smoke": smoke, "quick": quick, "large": large, "large-rmsprop": large_rmsprop, "full": reference}
     return replace(reference, profiles=profiles)
