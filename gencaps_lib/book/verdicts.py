@@ -20,7 +20,7 @@ of its own.
   image (ratio 1.03), had counted as better.
 - The longest protocol at which all models of the claim have a seed decides. Of `large` and `large-rmsprop`, which are
   equally long, the second decides, since it has the article's optimiser. This was written on 2026-11-27, before any run
-  of `large-rmsprop` but for six of the experiment shift-extrapolation-optimiser: those of the article's capsules with
+  of `large-rmsprop` but for four of the experiment shift-extrapolation-optimiser: those of the article's capsules with
   RMSProp at a constant rate are its runs of shift-extrapolation, under another name.
 - At `large` and `large-rmsprop` the autoencoder of shifts, with 83 million parameters, is not run. The matched
   autoencoder, as large as the capsules, stands in for it, and every table says so.
