@@ -1,5 +1,6 @@
 """The rules of the article's claims, and that the published results say of each what the book says."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from gencaps_lib import results
 from gencaps_lib.book.claims import FAILS, HOLDS, OPEN, UNSEEN
-from gencaps_lib.book.verdicts import CLAIMS, WRITTEN, ArticleClaim, Means, decide
+from gencaps_lib.book.verdicts import CLAIMS, RATIO, WRITTEN, ArticleClaim, Means, decide
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.results import Estimate, Runs
 
@@ -69,6 +70,20 @@ def test_the_interval_is_over_seeds_and_images():
     assert over_images.high == pytest.approx(2 / 0.5)
     assert over_both.low < over_images.low
     assert over_both.high >= over_images.high
+
+
+def test_a_ratio_is_also_told_over_that_of_the_digits_that_saw_all_places():
+    hard = runs(3.0)
+    for digit in set(TASK.digits) - set(TASK.held_out):
+        hard.results[0].curves[digit] = [1.0 if TASK.is_inside(point) else 2.0 for point in TASK.grid]
+    decision = replace(claim(most=1.9), effect=RATIO).decide({"one": hard})
+    assert decision.over_others == pytest.approx(1.5)
+    assert "(1.50 over the others')" in str(decision)
+    assert decision.verdict == FAILS  # the ratio itself judges
+    everyone_beyond = results.fresh("shift-extrapolation")
+    ratios = [each for each in CLAIMS if each.experiment == "shift-extrapolation" and each.effect == RATIO]
+    told = [decision.over_others for each in ratios for decision in decide(each, everyone_beyond).values()]
+    assert told == [None] * len(told) != []
 
 
 def test_seeds_and_images_of_two_models_are_paired():

@@ -8,6 +8,8 @@ of its own.
 - The error of a held-out digit is the mean over the points of the grid in its training range, or out of it. *All*
   held-out digits count, each as much as the others: '4' and '9' where the article draws. Their *transfer ratio* is
   their mean error out of range over that in range.
+  A place may be hard for every digit. So beside the ratio of the first model of a claim stands that ratio over the same
+  one of the other digits, where these saw all places. It is shown, and judges nothing.
 - Intervals are 95 %, by a bootstrap over seeds, and over the judged images where the error of each is kept. With one
   seed they are over images only.
 - With the bound *at most b* a claim holds if the whole interval is at most b, does not hold if the whole interval is
@@ -44,6 +46,7 @@ from gencaps_lib.evaluation import mean_inside, mean_outside, near_far_ratio
 from gencaps_lib.results import RESAMPLES, Estimate, Runs
 from gencaps_lib.tasks import Task
 
+RATIO = "transfer ratio"  # the effect of most claims
 WRITTEN = "2026-11-26"  # the day of the rules below; no result that they judge is older
 # Profile → experiment → the model that is not run there, and the one that stands in for it.
 STAND_INS: Mapping[str, Mapping[str, tuple[str, str]]] = dict.fromkeys(
@@ -113,6 +116,16 @@ class Means:
     def ratio(self, model: str) -> np.ndarray:
         """The transfer ratio of the held-out digits."""
         return self.error(model, "outside") / self.error(model, "inside")
+
+    def of_others(self, model: str) -> float | None:
+        """The same ratio of the digits that were not held out; None where they saw no more than the held-out ones."""
+        task = self._task
+        others = [digit for digit in task.digits if task.seen[digit] != task.seen[task.held_out[0]]]
+        if not others:
+            return None
+        curves = [result.curves[digit] for result in self._results[model] for digit in others]
+        inside, outside = (np.mean([side(each, task) for each in curves]) for side in (mean_inside, mean_outside))
+        return float(outside / inside)
 
 
 def _shares(count: int, stream: int) -> np.ndarray:
@@ -184,7 +197,10 @@ class ArticleClaim:
         samples = self.measure(means)
         effect = Estimate(float(samples[0]), *map(float, np.quantile(samples[1:], [0.025, 0.975])))
         seen = self.met is None or self.met(means)
-        return Decision(effect, tuple(means.seeds), self.judge(effect) if seen else UNSEEN, means.left_out)
+        verdict = self.judge(effect) if seen else UNSEEN
+        others = means.of_others(self.models[0]) if self.effect == RATIO else None
+        over = None if others is None else effect.value / others
+        return Decision(effect, tuple(means.seeds), verdict, means.left_out, over_others=over)
 
 
 class Decision(NamedTuple):
@@ -195,14 +211,16 @@ class Decision(NamedTuple):
     verdict: str  #: what follows
     left_out: str = ""  #: the runs that were left out, in words, if any
     instead: str = ""  #: which model stood in for which, if one did
+    over_others: float | None = None  #: a transfer ratio over that of the digits that saw all places, if any did
 
     def __str__(self) -> str:
         value, low, high = self.effect
         seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
         told = "".join(f"; {words}" for words in (self.left_out, self.instead) if words)
+        over = "" if self.over_others is None else f" ({self.over_others:.2f} over the others')"
         # Nothing could be drawn anew: one seed, and a score of which results keep no image's own.
         interval = f" [{low:.2f}, {high:.2f}]" if high > low else " (no interval: no errors of single images are kept)"
-        return f"{self.verdict}: {value:.2f}{interval}, {seeds}{told}"
+        return f"{self.verdict}: {value:.2f}{interval}{over}, {seeds}{told}"
 
 
 def decide(claim: ArticleClaim, found: Mapping[str, Mapping[str, Mapping[str, Runs]]]) -> dict[str, Decision]:
@@ -250,7 +268,7 @@ _LEARNED, _PRETRAINED = "learned-addresses", "learned-addresses-pretrained"
 
 def _ratio(text: str, experiment: str, model: str, **rest) -> ArticleClaim:
     """A claim about a model's transfer ratio."""
-    return ArticleClaim(text, experiment, (model,), "transfer ratio", lambda means: means.ratio(model), **rest)
+    return ArticleClaim(text, experiment, (model,), RATIO, lambda means: means.ratio(model), **rest)
 
 
 def _beside(text: str, experiment: str, model: str, other: str, side: str, **rest) -> ArticleClaim:
@@ -303,7 +321,7 @@ def _long_code(who: str, architecture: str, well: str) -> list[ArticleClaim]:
             f"With a code of 128, rotation transfers very well with {who}",
             "rotation-long-code",
             (long, short),
-            "transfer ratio",
+            RATIO,
             lambda means: means.ratio(long),
             most=1.5,
             verdicts={"quick": UNSEEN, "full": well},
@@ -398,7 +416,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "An adversarial autoencoder, too, rotates only what it has seen",
         "rotation-transfer",
         (_ADVERSARIAL, _AUTO),
-        "transfer ratio",
+        RATIO,
         lambda means: means.ratio(_ADVERSARIAL),
         least=1.5,
         # A model that draws badly at every angle has a ratio of about 1, and has transferred nothing.
