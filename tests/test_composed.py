@@ -78,6 +78,8 @@ def test_addresses_and_activations_equal_naive_loops(action):
         matrix = [[1 + out[0], out[1], out[4]], [out[2], 1 + out[3], out[5]]]
     elif action == "linear":
         matrix = (0.8 * made.act.upper[0] - 0.6 * made.act.upper[1]).tolist()
+    elif action == "affine":
+        matrix = (made.act.upper[0] + 0.8 * made.act.upper[1] - 0.6 * made.act.upper[2]).tolist()
     else:
         power = math.atan2(-0.6, 0.8) * torch.cat([made.act.upper[0], torch.zeros(1, 3)]).double()
         matrix = torch.linalg.matrix_exp(power).tolist()
@@ -129,7 +131,7 @@ def test_every_action_is_equivariant_to_its_own_matrix(action, transform, genera
     latent = torch.randn(8, 3, generator=generator)
     reach = {"Shift": 8, "Rotation": 180}.get(type(transform).__name__, 1)
     values = transform.along_grid(torch.linspace(-0.5, 0.5, 8) * reach)
-    if action == "linear":  # near the true numbers: at its start it has no inverse a quarter turn on
+    if action in ("linear", "affine"):  # near the true numbers: at its start it has no inverse a quarter turn on
         own = transform.code(values)
         told = torch.cat([torch.ones(8, 1), own], 1) if made.act.with_one else own
         true = transform.matrix(transform.parameters(own))[:, :2].flatten(1)

@@ -7,7 +7,7 @@ import torch
 
 from gencaps_lib.evaluation import spectrum_error
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ComposedCapsules, WarpedDecoder, make
+from gencaps_lib.models import ComposedCapsules, LearnedLinear, LinearParts, WarpedDecoder, make
 from gencaps_lib.models.composed import LearnedGenerator
 from gencaps_lib.tasks import Batch, draw_batch
 from gencaps_lib.training import Optimiser, Trainer, fit
@@ -118,6 +118,46 @@ def test_parts_can_change_places_only_through_the_coordinate_that_is_not_drawn()
         made.parts = lambda latent: (torch.tensor([[[0, 0.2, 0.3], [0, 0.2, -0.3]]]), torch.ones(1, 2, 4))
         first, second = made.write(torch.zeros(1, 3), FLAT.code(at(90, 1)))[0][0, :, 1].tolist()
     assert (first, second) == pytest.approx((1.3 * 13.5, 0.7 * 13.5), abs=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.equation("eq-linear-parts")
+def test_addresses_of_parts_without_a_law_equal_naive_loops(generator):
+    made = LinearParts(3, FLAT, channels=2, hidden=16, capsules=5)
+    latent, degrees = torch.randn(2, 3, generator=generator), torch.tensor([[50.0], [-170.0]])
+    coefficients = made.address(made.dense(latent))  # (B,N,2,3)
+    addresses, activations = made.write(latent, FLAT.code(degrees))
+    assert addresses.shape == (2, 5, 2) == activations.shape
+    for b in range(2):
+        told = [1, math.cos(math.radians(degrees[b])), math.sin(math.radians(degrees[b]))]
+        for n in range(5):
+            for axis in range(2):
+                place = sum(k * c for k, c in zip(coefficients[b, n, axis].tolist(), told, strict=True))
+                assert addresses[b, n, axis].item() == pytest.approx((place + 1) * 27 / 2, abs=1e-3)
+
+
+@torch.no_grad()
+def test_parts_without_a_law_start_all_over_the_box_at_every_angle():
+    made = make("linear-parts", FLAT, **SMALL | {"capsules": 200}).decoder
+    addresses, _ = made.write(torch.zeros(2, 3), FLAT.code(torch.tensor([[0.0], [150.0]])))
+    assert torch.equal(addresses[0], addresses[1])
+    assert addresses.min() < 13.5 - 9 < 13.5 + 9 < addresses.max()
+    assert (addresses - 13.5).abs().max() <= 10
+    spread = (addresses[0] - 13.5).std(0)
+    assert ((spread > 5) & (spread < 6.5)).all()  # of numbers uniform within ±10: 5.8
+
+
+@torch.no_grad()
+def test_with_a_constant_a_linear_act_can_be_every_matrix_of_a_flat_sheet():
+    code = FLAT.code(torch.linspace(-180, 180, 13)[:, None])
+    true = in_the_plane(FLAT.matrix(FLAT.parameters(code)))
+    for constant in (True, False):
+        act = LearnedLinear(FLAT, constant)
+        told = torch.cat([torch.ones(13, 1), code], 1) if constant else code
+        fitted = torch.linalg.lstsq(told, true[:, :2].flatten(1), driver="gelsd").solution
+        act.upper.copy_(fitted.unflatten(1, (2, 3)))
+        off = (act(code) - true).abs().max()
+        assert off < 1e-5 if constant else off > 0.5
 
 
 @torch.no_grad()

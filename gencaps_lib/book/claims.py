@@ -438,6 +438,22 @@ BEYOND_CLAIMS: tuple[Claim, ...] = (
 # The same rules for a generator that saw only 2s turned, of 2026-11-27, before any run of it. Of the same day is the
 # rule about the spatial transformer; only the training loss of three trials of its rate, seed 0, had been seen.
 ONE_CLASS_CLAIMS: tuple[Claim, ...] = _beyond("rotation-backwards-one-class", parts=OPEN)
+# All angles were seen, of other digits, or of the '2'. So no law may be needed: a matrix for each angle can be undone,
+# too. The rules of 2026-11-27, before any run of these.
+LAW_CLAIMS: tuple[Claim, ...] = tuple(
+    _names_more(
+        f"A law adds something to {what}",
+        f"{_BACKWARDS}-{action}",
+        f"with {what}",
+        0.03,
+        experiment=experiment,
+    )
+    for experiment in ("rotation-backwards", "rotation-backwards-one-class")
+    for action, what in (
+        ("linear", "a matrix that is linear in the code"),
+        ("map", "a matrix that a network computes from the code"),
+    )
+)
 UNASKED_CLAIMS: tuple[Claim, ...] = (
     _names_more(
         "A spatial transformer, a network that learns to move its picture, does not",
@@ -495,6 +511,16 @@ UNTOLD_CLAIMS: tuple[Claim, ...] = (
         measure=lambda own, told, task: mean_inside(own.curves[4], task) / mean_inside(told.curves[4], task),
         most=1.1,
         verdict=FAILS,
+    ),
+    # Pairs with small turns first, which is how the others are drawn, are something that is told, too. Of 2026-11-27,
+    # before any run of this.
+    _found("It takes no small turns first to find the generator", "rotation-untold", f"{_UNTOLD}-at-once"),
+    _untold(
+        "Nor to read the angle",
+        "median distance of the angle read from the true one, in degrees, within ±60°",
+        f"{_UNTOLD}-at-once",
+        measure=read_off,
+        most=4,
     ),
     _found("It takes no parts", "rotation-untold", "untold-warp"),
     _found("It takes no way back to find the generator", "rotation-untold", _ONE_WAY),
@@ -638,6 +664,22 @@ MORE_SHEET_CLAIMS: tuple[Claim, ...] = (
     _turns("With a fourth coordinate, too, the turn in space is found", "bent-sheet", f"{_DEPTH}-four", FAILS),
     _from_behind("A fourth coordinate costs nothing", "bent-sheet", f"{_DEPTH}-four", FAILS, since=10, most=1.1),
 )
+# Cosine and sine stand in the code, so no law and no hidden coordinate may be needed. The rules of 2026-11-27, before
+# any run of these two models.
+CODE_CLAIMS: tuple[Claim, ...] = (
+    _extrapolates(
+        "A picture whose matrix is learned, linear in 1, cos t and sin t, is drawn from behind as from the front, "
+        "every digit",
+        "flat-sheet",
+        f"{_WARP}-affine",
+    ),
+    _extrapolates(
+        "Parts that obey no law, with addresses linear in 1, cos t and sin t, draw the bent sheet from behind as from "
+        "the front, every digit",
+        "bent-sheet",
+        "linear-parts",
+    ),
+)
 PICTURE_CLAIMS: tuple[Claim, ...] = (
     _from_behind("A picture that is told its matrix is drawn from behind as well", "flat-sheet", _WARP, most=1),
     _from_behind("A picture with a learned generator is not", "flat-sheet", f"{_WARP}-generator", least=2),
@@ -734,11 +776,13 @@ FRESH_CLAIMS: tuple[Claim, ...] = (
     *NAMING_CLAIMS,
     *BEYOND_CLAIMS,
     *ONE_CLASS_CLAIMS,
+    *LAW_CLAIMS,
     *UNASKED_CLAIMS,
     *UNTOLD_CLAIMS,
     *DEPTH_CLAIMS,
     *AID_CLAIMS,
     *TOLD_CLAIMS,
+    *CODE_CLAIMS,
     *PICTURE_CLAIMS,
     *MORE_SHEET_CLAIMS,
     *OBJECT_CLAIMS,

@@ -71,6 +71,8 @@ LOOK = {
     "composed-capsules-depth": ("#0072B2", "--"),
     "autoencoder-warp": ("#CC79A7", "--"),
     "autoencoder-warp-generator": ("#CC79A7", "-."),
+    "autoencoder-warp-affine": ("#CC79A7", ":"),
+    "linear-parts": ("#009E73", "--"),
     "coordinate-decoder": ("#009E73", "-"),
     "coordinate-decoder-generator": ("#009E73", ":"),
     "spatial-broadcast": ("#E69F00", "-"),
@@ -80,6 +82,8 @@ LOOK = {
     "surest-upright": ("#E69F00", ":"),
     "capsules-backwards": ("#000000", "-"),
     "capsules-backwards-known": ("#000000", "--"),
+    "capsules-backwards-linear": ("#009E73", "--"),
+    "capsules-backwards-map": ("#0072B2", ":"),
     "warp-backwards": ("#009E73", "-."),
 }
 LOOK_OF_OTHERS = ("#CC79A7", "-")

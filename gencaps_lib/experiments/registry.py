@@ -279,6 +279,7 @@ def _rotations_beyond() -> list[Experiment]:
             {
                 "untold-capsules": model("untold-capsules", z=32, growth=_GROWTH),
                 "untold-capsules-known": model("untold-capsules-known", z=32, growth=_GROWTH),
+                "untold-capsules-at-once": model("untold-capsules", z=32),
                 "untold-capsules-one-way": model("untold-capsules-one-way", z=32, growth=_GROWTH),
                 "untold-warp": model("untold-warp", z=32, growth=_GROWTH),
                 # Told the angle, and all else the same.
@@ -321,6 +322,9 @@ def _sheets() -> list[Experiment]:
         "autoencoder-warp-generator": model("autoencoder-warp-generator", z=32, **_QUICK_GENERATOR),
         "composed-capsules": model("composed-capsules", z=32, **_QUICK_GENERATOR),
         "composed-capsules-depth": model("composed-capsules-balanced", z=32, coordinates=3, **_QUICK_GENERATOR),
+        # No law: linear in 1 and the code, which holds cosine and sine; one matrix, or each part by itself.
+        "autoencoder-warp-affine": model("autoencoder-warp-affine", z=32, **_QUICK_GENERATOR),
+        "linear-parts": model("linear-parts", z=32, growth=_GROWTH),
     }
     # Told the turn, and without one of the aids each.
     fewer: Models = {
@@ -422,6 +426,10 @@ def _rotation_ranges() -> list[Experiment]:
         smallest = replace(task, grid=_SOME_ANGLES[::8])
         return at_all_profiles(title, (), models, task, task, smallest, steps=1800, full_steps=20_000, test_digits=20)
 
+    # A matrix for each angle, but no law that leads from one to another.
+    lawless = {
+        name: model(name, z=32, growth=_GROWTH) for name in ("capsules-backwards-linear", "capsules-backwards-map")
+    }
     return [
         named_at_once(
             "recognise a '3' and a '4' at angles at which only other digits were seen",
@@ -433,6 +441,7 @@ def _rotation_ranges() -> list[Experiment]:
             {
                 "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
                 "capsules-backwards-known": model("capsules-backwards-known", z=32, growth=_GROWTH),
+                **lawless,
                 "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
                 "surest-upright": model("surest-upright"),
                 "spatial-transformer": model("spatial-transformer"),
@@ -443,6 +452,7 @@ def _rotation_ranges() -> list[Experiment]:
             "the same by one that saw no digit turned but the '2'",
             {
                 "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
+                **lawless,
                 "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
                 "plain-classifier": model("plain-classifier"),
             },

@@ -17,7 +17,13 @@ from gencaps_lib.models.classifiers import (
     route_by_agreement,
     squash,
 )
-from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules, LearnedLinear
+from gencaps_lib.models.composed import (
+    BalancedAutoencoder,
+    ComposedCapsules,
+    GrowingCapsules,
+    LearnedLinear,
+    LinearParts,
+)
 from gencaps_lib.models.objects import GroupedCapsules, LayeredDecoder
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import LEAK, Autoencoder, CapsuleDecoder, Decoder, Encoder, Painter, PerCapsuleLinear
@@ -60,6 +66,7 @@ __all__ = [
     "LayeredDecoder",
     "LearnedAddresses",
     "LearnedLinear",
+    "LinearParts",
     "OneWayAutoencoder",
     "OrientedCapsules",
     "Painter",

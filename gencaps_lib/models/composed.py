@@ -13,6 +13,8 @@ The decoder is ours, and so are places with a coordinate that no picture shows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -143,6 +145,7 @@ class LearnedMap(nn.Module):
 
     def __init__(self, transform: Transform, hidden: int = 64) -> None:
         super().__init__()
+        self.transform = transform
         self.network = nn.Sequential(nn.Linear(transform.code_length, hidden), nn.ReLU(), nn.Linear(hidden, 6))
 
     def forward(self, code: Tensor) -> Tensor:
@@ -157,6 +160,11 @@ class LearnedLinear(nn.Module):
     Where the code of the identity is zero, as that of a shift is, a linear map could not give the identity. So there a
     1 is put before the code. The true matrix is linear in this sense for rotation, shift and shear, not for scale.
 
+    Parameters
+    ----------
+    transform : for reading its code
+    constant : put a 1 before the code in any case
+
     Attributes
     ----------
     upper : (L, 2, 3), the upper rows of a matrix for each number of the code, and for the 1 if there is one
@@ -165,12 +173,13 @@ class LearnedLinear(nn.Module):
 
     start: Tensor
 
-    def __init__(self, transform: Transform) -> None:
+    def __init__(self, transform: Transform, constant: bool = False) -> None:
         super().__init__()
+        self.transform = transform
         # Its value is read, also where a model is built without memory, on the device "meta".
         with torch.device("cpu"):
             code = transform.code(transform.along_grid(torch.zeros(1)))[0]
-            self.with_one = not code.any()
+            self.with_one = constant or not code.any()
             start = torch.cat([torch.ones(1), code]) if self.with_one else code
         self.register_buffer("start", start.to(torch.get_default_device()), persistent=False)
         self.upper = nn.Parameter(torch.empty(len(self.start), 2, 3))
@@ -196,7 +205,13 @@ def known_coordinates(transform: Transform) -> int:
         return transform.matrix(transform.parameters(code)).shape[-1] - 1
 
 
-ACTIONS = {"known": KnownMatrix, "generator": LearnedGenerator, "map": LearnedMap, "linear": LearnedLinear}
+ACTIONS: dict[str, Callable[[Transform], nn.Module]] = {
+    "known": KnownMatrix,
+    "generator": LearnedGenerator,
+    "map": LearnedMap,
+    "linear": LearnedLinear,
+    "affine": partial(LearnedLinear, constant=True),
+}
 
 
 def act_of(action: str, transform: Transform) -> nn.Module:
@@ -232,8 +247,8 @@ class ComposedCapsules(CapsuleDecoder):
     ----------
     z : length of the latent code
     transform : the task's transform, for reading its code, and the image's side
-    action : how the matrix A is computed from the code, one of `ACTIONS`: ``"known"``, ``"generator"``, ``"linear"``
-        or ``"map"``
+    action : how the matrix A is computed from the code, one of `ACTIONS`: ``"known"``, ``"generator"``, ``"linear"``,
+        ``"affine"`` (linear, with a constant) or ``"map"``
     channels : number of feature maps C, with one stamp each
     hidden : width of the two dense layers
     capsules : number of parts N
@@ -297,6 +312,47 @@ class ComposedCapsules(CapsuleDecoder):
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         places, activations = self.parts(latent)
         return to_index_space(move(self.act(code), places)[..., :2], self.size), activations
+
+
+class LinearParts(CapsuleDecoder):
+    r"""Parts that obey no common law: the address of each is linear in the code, with coefficients of its own.
+
+    .. math:: \text{address}_n = P_n(z) \, (1, c)
+
+    Equation :eq:`eq-linear-parts`. A control of `ComposedCapsules` with a hidden coordinate: where c is the cosine and
+    the sine of an angle, a part's row and column in any view of a turn in space are of this form.
+
+    Parameters
+    ----------
+    z : length of the latent code
+    transform : the task's transform, for the length of its code, and the image's side
+    channels, hidden, capsules : as in `ComposedCapsules`
+    """
+
+    stride = 1
+
+    def __init__(self, z: int, transform: Transform, channels: int = 4, hidden: int = 512, capsules: int = 192) -> None:
+        super().__init__(transform.side, Stamps(channels))
+        self.numbers = 1 + transform.code_length
+        self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.address = nn.Sequential(
+            nn.Linear(hidden, capsules * 2 * self.numbers), nn.Unflatten(1, (capsules, 2, self.numbers))
+        )
+        self.activation = nn.Sequential(
+            nn.Linear(hidden, capsules * channels), nn.Sigmoid(), nn.Unflatten(1, (capsules, channels))
+        )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw initial places of the parts all over the box that a digit fills, at every code."""
+        edge = INKED / (self.size - 1)
+        constants = bias_of(self.address[0])[:: self.numbers]
+        nn.init.uniform_(constants, -edge, edge, generator=generator)
+
+    def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.dense(latent)  # (B,hidden)
+        told = F.pad(code, (1, 0), value=1)  # (B,1+L)
+        addresses = (self.address(hidden) @ told[:, None, :, None])[..., 0]  # (B,N,2)
+        return to_index_space(addresses, self.size), self.activation(hidden)
 
 
 class MovedStamps(Stamps):

@@ -23,7 +23,7 @@ from gencaps_lib.models.article import ContinuousCapsules, ConvDecoder, DigitCap
 from gencaps_lib.models.backwards import Backwards
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.classifiers import CLASSIFIERS
-from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules
+from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules, LinearParts
 from gencaps_lib.models.objects import GroupedCapsules, LayeredDecoder
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
@@ -110,11 +110,13 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules-growing": (Autoencoder, partial(GrowingCapsules, action="generator")),
     "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
     "composed-capsules-balanced": (BalancedAutoencoder, partial(ComposedCapsules, action="generator")),
+    "linear-parts": (Autoencoder, LinearParts),
     "composed-capsules-groups": (Autoencoder, partial(GroupedCapsules, action="generator")),
     "autoencoder-warp": (Autoencoder, WarpedDecoder),
     "autoencoder-layers": (Autoencoder, LayeredDecoder),
     "coordinate-decoder": (Autoencoder, CoordinateDecoder),
     "autoencoder-warp-generator": (Autoencoder, partial(WarpedDecoder, action="generator")),
+    "autoencoder-warp-affine": (Autoencoder, partial(WarpedDecoder, action="affine")),
     "coordinate-decoder-generator": (Autoencoder, partial(CoordinateDecoder, action="generator")),
     "spatial-broadcast": (Autoencoder, _told(SpatialBroadcast)),
 }
@@ -122,6 +124,8 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
 BACKWARDS: dict[str, str] = {
     "capsules-backwards": "composed-capsules",
     "capsules-backwards-known": "composed-capsules-known",
+    "capsules-backwards-linear": "composed-capsules-linear",
+    "capsules-backwards-map": "composed-capsules-map",
     "warp-backwards": "autoencoder-warp-generator",
 }
 # Models that are not told the transform, and read it off pairs of pictures: the class, and the decoder's architecture.
