@@ -114,5 +114,5 @@ class GenerativeCapsules(nn.Module):
         # One matrix product sums over parents and pose entries.
         votes = torch.einsum("bkp,knqp->bnq", activations[..., None] * poses, strengths[..., None] * self.weight)
         votes = votes + torch.einsum("bk,knq->bnq", activations, strengths * self.bias)  # (B,N,P′)
-        asked_for = child_activations[..., None] > 0
+        asked_for = child_activations[..., None] != 0
         return child_activations, votes / child_activations[..., None].where(asked_for, torch.ones_like(votes[..., :1]))

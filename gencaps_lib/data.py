@@ -66,7 +66,8 @@ class Digits:
     Raises
     ------
     TypeError, ValueError
-        Images or labels have another dtype (byte labels would index images as a mask), or another shape.
+        Images or labels have another dtype (byte labels would index images as a mask), or another shape; or a label is
+        not from 0 to 9.
     """
 
     images: Tensor
@@ -83,6 +84,8 @@ class Digits:
                 f"digits need images (M, 1, {SIDE}, {SIDE}) and labels (M,); got {tuple(self.images.shape)} and "
                 f"{tuple(self.labels.shape)}"
             )
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) <= 9:
+            raise ValueError(f"labels must be from 0 to 9; got {int(self.labels.min())} … {int(self.labels.max())}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,6 +110,8 @@ class Digits:
 
     def first(self, per_digit: int) -> Digits:
         """The first `per_digit` images of each digit: a fixed, balanced subset, in the original order."""
+        if per_digit < 0:
+            raise ValueError(f"there must be at least 0 images of each digit; got {per_digit}")
         # Rank of every image among those of its own digit.
         one_hot = F.one_hot(self.labels, 10)
         rank = (one_hot.cumsum(0) * one_hot).sum(1)
@@ -115,6 +120,8 @@ class Digits:
 
     def sample(self, count: int) -> Digits:
         """A fixed random sample of ``count`` images, in the original order; all images if there are fewer."""
+        if count < 0:
+            raise ValueError(f"a sample has at least 0 images; got {count}")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         chosen = order[:count].sort().values.to(self.labels.device)
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])

@@ -14,6 +14,10 @@ import torch
 from torch import Tensor
 
 
+class NotANumberError(ValueError):
+    """An address is not a number, as those of a diverged model."""
+
+
 def to_index_space(outputs: Tensor, size: int) -> Tensor:
     """Convert a network's outputs to addresses in index space: [-1, 1] becomes 0 … size − 1.
 
@@ -48,8 +52,10 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
     TypeError
         The inputs are integers, or have different dtypes.
     ValueError
-        Wrong ranks or shapes, an empty batch, a size below 1, or an address that is not a number. The last check is
-        skipped while a CUDA graph is captured, and in a compiled or mapped (``torch.func.vmap``) function.
+        Wrong ranks or shapes, an empty batch, or a size below 1.
+    NotANumberError
+        A ValueError: an address is not a number. This is not checked while a CUDA graph is captured, and in a compiled
+        or mapped (``torch.func.vmap``) function.
     """
     if addresses.dtype != activations.dtype and torch.is_autocast_enabled(addresses.device.type):
         wider = torch.promote_types(addresses.dtype, activations.dtype)
@@ -88,7 +94,7 @@ def _check(addresses: Tensor, activations: Tensor, size: int) -> None:
     if size < 1:
         raise ValueError(f"size is the side of the map in cells and must be at least 1; got {size}")
     if _can_look(addresses) and addresses.isnan().any():
-        raise ValueError("an address is not a number (NaN): look for a diverged model or a division by zero")
+        raise NotANumberError("an address is not a number (NaN): look for a diverged model or a division by zero")
 
 
 def _can_look(tensor: Tensor) -> bool:

@@ -6,9 +6,13 @@ of them. What a *value* is depends on the transform: an offset (row, column) in 
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +35,15 @@ class Task:
     grid : the points of the test, in the transform's unit
     inside : points p with inside[0] ≤ p ≤ inside[1] count as in the held-out digits' training range
     outside : points p ≥ outside and p ≤ −outside count as out of it; points between count as neither
+
+    Where targets are sharper than near them (`Transform.is_peak`, a rotation by a multiple of 90°), a point counts as
+    neither. Sequences of any kind become tuples, and NumPy's numbers Python's.
+
+    Raises
+    ------
+    ValueError
+        A name that cannot be a folder's, ranges that are not ten or not finite, an empty grid, a digit that is not from
+        0 to 9, or a held-out digit that is not among the digits.
     """
 
     name: str
@@ -43,11 +56,24 @@ class Task:
     digits: tuple[int, ...] = tuple(range(10))
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ValueError(f"results are kept under a task's name: use letters, digits, dashes; got {self.name!r}")
         if len(self.seen) != 10:
             raise ValueError(f"seen must have one (low, high) for each of the ten digits; got {len(self.seen)}")
-        if any(low > high for low, high in self.seen):
-            raise ValueError("every range in seen must run from low to high")
-        object.__setattr__(self, "seen", tuple((low, high) for low, high in self.seen))
+        for name in ("grid", "inside", "held_out", "digits"):
+            object.__setattr__(self, name, tuple(map(_python, getattr(self, name))))
+        object.__setattr__(self, "seen", tuple((_python(low), _python(high)) for low, high in self.seen))
+        object.__setattr__(self, "outside", _python(self.outside))
+        if not all(map(math.isfinite, (*chain.from_iterable(self.seen), *self.grid))):
+            raise ValueError("every range in seen and every point of the grid must be finite")
+        if any(low > high for low, high in (*self.seen, self.inside)):
+            raise ValueError("every range in seen, and inside, must run from low to high")
+        if not self.grid:
+            raise ValueError("the grid is empty: name at least one point to test")
+        if wrong := set(self.digits) - set(range(10)):
+            raise ValueError(f"digits must be whole numbers from 0 to 9; got {', '.join(map(repr, wrong))}")
+        if wrong := set(self.held_out) - set(self.digits):
+            raise ValueError(f"held-out digits must be among the task's digits; got {', '.join(map(repr, wrong))}")
 
     def sample(self, labels: Tensor, generator: torch.Generator | None = None, reach: Tensor | None = None) -> Tensor:
         """Draw a training value for each label (B,), uniformly from the digit's range: (B, dimensions).
@@ -103,6 +129,11 @@ class Task:
         """In words: which points count as in, and which as out of the held-out digits' range."""
         low, high = self.inside
         return f"in range: {low:g} … {high:g}, out of range: from ±{self.outside:g} {self.transform.unit}"
+
+
+def _python(number: Any) -> Any:
+    """A number of NumPy or PyTorch as one of Python; others as they are."""
+    return number.item() if hasattr(number, "item") else number
 
 
 @cache

@@ -90,3 +90,11 @@ def test_gradients_reach_everything_and_stay_finite_where_a_part_is_absent(input
 def test_bad_input_gets_one_clear_error(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_poses_are_means_for_activations_of_either_sign():
+    layer = GenerativeCapsules(2, 1, 1, 1)
+    torch.nn.init.ones_(layer.weight)
+    poses = torch.tensor([[[1.0], [5.0]]])
+    for activations in (torch.tensor([[3.0, 1.0]]), torch.tensor([[-3.0, -1.0]])):
+        assert layer(activations, poses)[1].item() == pytest.approx(2)

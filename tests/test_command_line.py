@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +14,9 @@ from gencaps_lib import results
 from gencaps_lib.book import cli as book_cli
 from gencaps_lib.book.claims import FRESH_CLAIMS, OWN_CLAIMS
 from gencaps_lib.book.verdicts import CLAIMS, decide
-from gencaps_lib.experiments import EXPERIMENTS, PROFILES
+from gencaps_lib.evaluation import curves
+from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment
+from gencaps_lib.models import ContinuousCapsules
 from gencaps_lib.results import cli, runs
 from gencaps_lib.training import loop
 
@@ -95,6 +99,43 @@ def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_pa
     result = results.read(tmp_path / "results" / "shift-transfer" / "continuous-capsules" / "seed0.json")
     assert not result.complete
     assert len(result.history) == 3
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_interrupted_while_the_model_is_tested_the_test_ends_first(times, monkeypatch, capsys, tmp_path):
+    def interrupt(*arguments):
+        while len(asked) < times:
+            asked.append(1)
+            signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    asked, real = [], curves.image_losses
+    monkeypatch.setattr(curves, "image_losses", interrupt)
+    with pytest.warns(UserWarning, match="Ctrl-C again gives it up"):
+        assert command_line.main(["run", "shift-transfer", "--steps", "2"]) == 130
+    made = [results.read(path) for path in (tmp_path / "results").rglob("*.json")]
+    assert [result.complete for result in made] == ([True] if times == 1 else [])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_model_with_an_address_that_is_no_number_does_not_stop_the_others(monkeypatch, capsys, tmp_path):
+    def spoil(*arguments):
+        batch = real(*arguments)
+        if not isinstance(model_now[0].decoder, ContinuousCapsules):
+            return batch
+        return replace(batch, code=batch.code * float("nan"))
+
+    def build(self, *arguments):
+        model_now[:] = [make_one(self, *arguments)]
+        return model_now[0]
+
+    model_now, real, make_one = [], loop.draw_batch, Experiment.build
+    monkeypatch.setattr(Experiment, "build", build)
+    monkeypatch.setattr(loop, "draw_batch", spoil)
+    assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 1
+    made = {path.parent.name for path in (tmp_path / "results").rglob("*.json")}
+    assert made == set(EXPERIMENTS["shift-transfer"].models) - {"continuous-capsules"}
+    assert "stopped being finite at step 0" in capsys.readouterr().err
 
 
 def test_force_keeps_a_whole_result_where_its_successor_is_interrupted(monkeypatch, capsys, tmp_path):

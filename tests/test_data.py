@@ -271,11 +271,19 @@ def test_embedded_digits_stand_in_only_where_mnist_is_not_here(mnist, tmp_path, 
         (lambda digits: {"images": (digits.images * 127).byte()}, "images of digits must be torch.float32"),
         (lambda digits: {"images": digits.images[:, 0]}, "images .M, 1, 28, 28"),
         (lambda digits: {"labels": digits.labels[:-1]}, "labels .M,"),
+        (lambda digits: {"labels": digits.labels + 1}, "labels must be from 0 to 9; got 1 … 10"),
+        (lambda digits: {"labels": digits.labels - 1}, "labels must be from 0 to 9; got -1 … 8"),
     ],
 )
 def test_digits_of_another_type_or_shape_are_refused(digits, change, complaint):
     with pytest.raises((TypeError, ValueError), match=complaint):
         replace(digits, **change(digits))
+
+
+@pytest.mark.parametrize("take", [lambda digits: digits.first(-1), lambda digits: digits.sample(-1)])
+def test_less_than_no_digits_are_refused(digits, take):
+    with pytest.raises(ValueError, match="at least 0 images"):
+        take(digits)
 
 
 @pytest.mark.parametrize(("split", "source"), [("validation", "auto"), ("train", "fashion")])

@@ -86,6 +86,12 @@ def test_no_digits_is_an_error(task, digits):
         loss_curve(build("autoencoder", task), task, digits.first(0))
 
 
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_batch_of_nothing_is_an_error(task, digits, batch):
+    with pytest.raises(ValueError, match="batch must be at least 1"):
+        loss_curve(build("autoencoder", task), task, digits.first(1), batch)
+
+
 @pytest.mark.parametrize("weights", ["blobs", "random"])
 def test_whole_cell_moves_of_addresses_move_the_picture(weights, generator):
     painter = Painter(2, 3)

@@ -199,11 +199,25 @@ def test_a_task_of_rotations_fits_in_as_it_is(digits, generator):
 
 
 @pytest.mark.parametrize(
-    ("seen", "complaint"), [(((0, 1),) * 9, "ten digits"), (((1, 0),) + ((0, 1),) * 9, "from low to high")]
+    ("change", "complaint"),
+    [
+        ({"seen": ((0, 1),) * 9}, "ten digits"),
+        ({"seen": ((1, 0),) + ((0, 1),) * 9}, "from low to high"),
+        ({"seen": ((float("nan"), 1),) * 10}, "must be finite"),
+        ({"inside": (2, -2)}, "from low to high"),
+        ({"grid": ()}, "grid is empty"),
+        ({"grid": (0, float("inf"))}, "must be finite"),
+        ({"digits": (3, 11)}, "from 0 to 9; got 11"),
+        ({"digits": (0, 1, 9)}, "held-out digits must be among the task's digits; got 4"),
+        ({"name": ".."}, "under a task's name"),
+        ({"name": "my/shift"}, "under a task's name"),
+        ({"name": ""}, "under a task's name"),
+    ],
 )
-def test_bad_ranges_are_refused(seen, complaint):
+def test_a_task_that_makes_no_sense_is_refused(change, complaint):
+    good = Task("good", Shift(), ((0, 1),) * 10, (0,), (0, 0), 1)
     with pytest.raises(ValueError, match=complaint):
-        Task("bad", Shift(), seen, (0,), (0, 0), 1)
+        replace(good, **change)
 
 
 def test_any_profile_leads_to_any_other():

@@ -2,6 +2,8 @@
 
 import html
 import re
+import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib.colors
@@ -285,6 +287,21 @@ def test_a_gallery_shows_what_was_kept_and_says_what_is_missing(tmp_path):
     assert "'4' was seen at -5 to +4\n" in moved.figure.axes[0].get_xlabel()  # -4 to +4 is what counts as in range
     with pytest.raises(results.ResultError, match="cannot read"):
         figures.gallery(tmp_path, "rotation-one-shot", ["autoencoder"], 10, 4, "title")
+    for experiment, digit, complaint in (("mine", 4, "unknown experiment"), ("rotation-one-shot", 3, "of 4, 9 only")):
+        drawn = tmp_path / "full" / experiment / "autoencoder"
+        shutil.copytree(results.PUBLISHED / "full" / "rotation-one-shot" / "autoencoder", drawn)
+        with pytest.raises(ValueError, match=complaint):
+            figures.gallery(tmp_path / "full", experiment, ["autoencoder"], 10, digit, "title")
+    for content in (b"", b"junk", (drawn / "seed10.gallery.npz").read_bytes()[:200]):
+        (drawn / "seed10.gallery.npz").write_bytes(content)
+        with pytest.raises(results.ResultError, match="damaged"):
+            figures.gallery(tmp_path / "full", "rotation-one-shot", ["autoencoder"], 10, 4, "title")
+
+
+def test_a_table_of_ratios_has_a_column_for_each_digit_that_was_held_out():
+    alone = replace(EXPERIMENTS["shift-transfer"].at("quick").task, held_out=(7,))
+    curves = {"mine": {digit: [1.0 + digit] * len(alone.grid) for digit in range(10)}}
+    assert "ratio '7'" in figures.ratio_table(curves, alone, "embedded").header
 
 
 def test_dots_have_a_look_by_group_names_and_a_hull():

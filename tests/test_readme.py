@@ -5,19 +5,25 @@ from pathlib import Path
 
 import pytest
 import readme_picture
+import torch
 import yaml
 from PIL import Image
 
+from gencaps_lib import models, results
 from gencaps_lib.results import Result
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def ten_lines():
-    section = README.split("## Add an experiment in ten lines")[1].split("\n## ")[0]
+def code_under(title):
+    section = README.split(f"## {title}")[1].split("\n## ")[0]
     (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     return block
+
+
+def ten_lines():
+    return code_under("Add an experiment in ten lines")
 
 
 def test_the_ten_lines_add_an_experiment_and_run_it(monkeypatch, capsys):
@@ -34,6 +40,18 @@ def test_the_ten_lines_add_an_experiment_and_run_it(monkeypatch, capsys):
     assert re.findall(r"^([\w-]+) loss out .*: [\d.]+$", capsys.readouterr().out, re.MULTILINE) == list(
         made["mine"].models
     )
+
+
+def test_a_decoder_of_one_s_own_is_trained_stored_and_read_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("GENCAPS_PROFILE", "smoke")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(models.ARCHITECTURES, "one-layer", None)  # and it is gone afterwards
+    made = {}
+    setting, _, _ = ten_lines().partition("for model in")  # without its runs
+    exec(setting + code_under("Try a decoder of your own"), made)
+    assert type(made["decoder"]).__name__ == "OneLayer"
+    assert made["decoder"](torch.zeros(2, 10), torch.zeros(2, 2)).shape == (2, 1, 44, 44)
+    assert results.load("results", made["ours"], "one-layer").results[0].complete
 
 
 def test_the_picture_is_of_today_s_published_runs_small_and_described():

@@ -4,12 +4,14 @@ import json
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.results import ResultError
+from gencaps_lib.results import ResultError, runs
 from gencaps_lib.results.record import stride, thinned
+from gencaps_lib.transforms import Shift
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,81 @@ def same(read, written):
     return replace(read, **blank) == replace(written, **blank) and all(
         json.dumps(getattr(read, name)) == json.dumps(rounded(getattr(written, name))) for name in measured
     )
+
+
+class Nudge:
+    """A transform of one's own, an ordinary class that holds an array: a shift by whole pixels along the diagonal."""
+
+    def __init__(self):
+        self.steps = np.arange(3)
+        self._shift = Shift(8)
+
+    def __getattr__(self, name):
+        return getattr(Shift(8), name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"grid": range(-8, 8)},
+        {"grid": np.arange(-8, 8)},
+        {"digits": range(10)},
+        {"held_out": {9, 4}},
+        {"inside": (np.int64(-2), np.int64(2)), "outside": np.float32(4)},
+        {"transform": Nudge()},
+    ],
+    ids=str,
+)
+def test_a_task_of_other_kinds_of_numbers_is_written_and_read(change, tmp_path, digits):
+    base = EXPERIMENTS["shift-transfer"].at("smoke")
+    own = replace(base, task=replace(base.task, **change), steps=np.int64(1), test_digits=np.int64(2))
+    results.make(own, "continuous-capsules", digits, digits, progress=False).write(tmp_path)
+    assert results.load(tmp_path, own, "continuous-capsules").results[0].complete
+
+
+@pytest.mark.parametrize(
+    ("change", "of_digits", "seed", "complaint"),
+    [
+        ({"title": "fine", "batch": sum}, None, 0, "plain data"),
+        ({}, (0, 1, 9), 0, "of the held-out digits 4 there is no test image"),
+        ({"test_digits": 0}, None, 0, "of the held-out digits 4, 9 there is no test image"),
+        ({"test_sample": -1}, None, 0, "at least 0 images"),
+        ({}, None, -1, "seed must be at least 0"),
+    ],
+)
+def test_what_cannot_be_judged_or_kept_is_refused_before_the_training(
+    change, of_digits, seed, complaint, digits, monkeypatch
+):
+    monkeypatch.setattr(runs, "fit", lambda *arguments, **options: pytest.fail("it was trained"))
+    test = digits if of_digits is None else digits.of(*of_digits)
+    own = replace(EXPERIMENTS["shift-transfer"].at("smoke"), **change)
+    with pytest.raises((TypeError, ValueError), match=complaint):
+        results.run(own, "continuous-capsules", digits, test, seed)
+
+
+@pytest.mark.parametrize("call", [results.published, results.fresh])
+def test_an_unknown_experiment_is_not_passed_over(call):
+    asked = {"experiments": ["shift-trnsfer"]} if call is results.published else {}
+    with pytest.raises(ValueError, match="unknown experiment 'shift-trnsfer'"):
+        call(*([] if asked else ["shift-trnsfer"]), **asked)
+
+
+def test_names_in_one_string_are_refused():
+    with pytest.raises(TypeError, match="list or tuple"):
+        results.published(experiments="rotation-one-shot-2-5")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "model", "advice"),
+    [
+        ("shift-transferr", "autoencoder", "results.make"),
+        ("shift-transfer", "autoencodr", "choose one of autoencoder, "),
+        ("shift-transfer", "autoencoder", "name one of its folders, quick, large"),
+    ],
+)
+def test_where_nothing_is_found_the_advice_can_be_followed(experiment, model, advice):
+    with pytest.raises(ResultError, match=advice):
+        results.load(results.PUBLISHED, experiment, model)
 
 
 def rounded(value):

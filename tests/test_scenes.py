@@ -189,10 +189,13 @@ def test_the_command_makes_a_scene_anew(tmp_path, capsys):
         assert f"{tmp_path / name}.js: " in told
 
 
-def test_the_command_makes_one_scene(tmp_path):
+def test_the_command_makes_one_scene_and_replaces_it_only_if_asked(tmp_path, capsys):
     arguments = ["explorer", "rotation-extrapolation", "--profile", "smoke", "--out", str(tmp_path)]
     assert command_line.main(arguments) == 0
     assert {path.stem for path in tmp_path.iterdir()} == {"rotation-extrapolation"}
+    assert command_line.main(arguments) == command_line.BAD_USE
+    assert "exists: replace it with --force" in capsys.readouterr().err
+    assert command_line.main([*arguments, "--force"]) == 0
 
 
 def test_the_command_refuses_an_unknown_scene_before_it_makes_another(tmp_path, capsys):

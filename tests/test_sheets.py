@@ -246,6 +246,14 @@ def test_the_spectrum_does_not_depend_on_the_frame_of_the_parts(generator):
         spectrum_error(true.repeat(2, 1, 1), true)
 
 
+@pytest.mark.parametrize("spoiled", [0, 5])
+def test_a_generator_that_is_not_finite_has_no_spectrum(spoiled):
+    learned = torch.zeros(1, 3, 3)
+    learned.view(-1)[spoiled] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        spectrum_error(learned, torch.zeros(1, 3, 3))
+
+
 @pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
 def test_some_parameters_learn_at_a_rate_of_their_own(schedule, digits):
     experiment = EXPERIMENTS["flat-sheet"].at("smoke")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -165,11 +166,14 @@ def test_a_full_disk_is_reported_and_nothing_is_spoiled(capsys, monkeypatch, cal
     with monkeypatch.context() as disk:
         disk.setattr(os, call, full)
         assert study() == 1
-    shown = capsys.readouterr().out
-    for model in PAIR:  # the second is tried although the first could not be written
-        assert re.search(f"{model}, seed 0: failed, cannot write .*No space left", shown)
-    # What a trial finds is found before the work; here only renaming fails.
-    assert len(re.findall("cannot be recorded", shown)) == (2 if call == "replace" else 0)
+    shown = capsys.readouterr()
+    # What a trial finds is found before the work, of each run. Here only renaming fails, after the work; then no other
+    # run is made in vain.
+    tried = PAIR if call == "fsync" else PAIR[:1]
+    failed = re.findall(r"([\w-]+), seed 0: failed, cannot write .*No space left", shown.out.split("\n\n")[0])
+    assert failed == list(tried)
+    assert len(re.findall("cannot be recorded", shown.out)) == (1 if call == "replace" else 0)
+    assert ("start the study again" in shown.err) == (call == "replace")
     assert files() == []
     assert study() == 0
     assert len(done(capsys.readouterr().out)) == 2
@@ -254,6 +258,21 @@ def test_interrupted_it_drops_the_run_and_keeps_the_others(capsys, monkeypatch):
     shown = capsys.readouterr()
     assert re.search("digit-capsules +0/1 .* 1 missing", shown.out)
     assert len([line for line in shown.err.splitlines() if "interrupted" in line]) == 1
+
+
+def test_interrupted_while_it_tests_it_keeps_that_run_and_stops(capsys, monkeypatch):
+    def interrupt(*arguments):
+        if not asked:
+            asked.append(1)
+            signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    asked, real = [], curves.image_losses
+    monkeypatch.setattr(curves, "image_losses", interrupt)
+    with pytest.warns(UserWarning, match="Ctrl-C again gives it up"):
+        assert study() == 130
+    assert len(done(capsys.readouterr().out)) == 1
+    assert {Path(name).parts[1] for name in files()} == {PAIR[0]}
 
 
 def test_stale_results_are_shown_and_kept_until_force(one, capsys):

@@ -46,7 +46,10 @@ def measure(options: argparse.Namespace, profile: str) -> int:
     numbers = {"threads": torch.get_num_threads(), "steps": options.steps, "repeats": options.repeats}
     setup = Setup(options.experiment, profile, source, options.data, options.device, **numbers)
     benchmark = run(setup, options.models)
+    print(table(benchmark), flush=True)  # before a write that may fail
     if out:
-        write_whole(out, (json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n").encode())
-    print(table(benchmark))
+        try:
+            write_whole(out, (json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n").encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(out)) from None
     return 0

@@ -23,6 +23,7 @@ def add_commands(commands: Commands) -> None:
     making = commands.add_parser("explorer", help="train the small models of the book's explorers, and export them")
     making.add_argument("scenes", nargs="*", metavar="SCENE", help=f"{', '.join(scenes.SCENES)} (default: all)")
     making.add_argument("--seed", type=seed, default=0, help="seed of weights and batches (default: 0)")
+    making.add_argument("--force", action="store_true", help="replace the models that are there")
     add_data_and_folder(making, str(scenes.FOLDER))
     making.set_defaults(do=make_explorer)
 
@@ -37,8 +38,11 @@ def make_explorer(options: argparse.Namespace, profile: str) -> int:
     """Train and export the models of explorers; return the exit status."""
     export.check_packages()
     names = options.scenes or list(scenes.SCENES)
-    for name in names:
-        check_writable(Path(options.out) / f"{name}.js")
+    for name in names:  # before any work
+        path = Path(options.out) / f"{name}.js"
+        if path.exists() and not options.force:
+            raise ValueError(f"{path} exists: replace it with --force, or name another folder with --out")
+        check_writable(path)
     # All scenes have the same source, the profile's.
     (source,) = {scenes.experiment(name, profile).source for name in names}
     train, test = (

@@ -10,6 +10,7 @@ import base64
 import html
 import io
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from gencaps_lib.book.captions import Captioned
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, DrawingModel, held_out_ratio, mean_inside, mean_outside, transfer_ratio
-from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.experiments import named
 from gencaps_lib.results import GALLERY, IMAGES, ResultError, Runs, beside, read, result_path
 from gencaps_lib.tables import Table
 from gencaps_lib.tasks import Task
@@ -69,10 +70,10 @@ LOOK = {
     "composed-capsules-growing": ("#56B4E9", "--"),
     "composed-capsules-oriented": ("#56B4E9", "-"),
     "composed-capsules-depth": ("#0072B2", "--"),
-    "autoencoder-warp": ("#CC79A7", "--"),
+    "autoencoder-warp": ("#E69F00", "-."),
     "autoencoder-warp-generator": ("#CC79A7", "-."),
-    "autoencoder-warp-affine": ("#CC79A7", ":"),
-    "linear-parts": ("#009E73", "--"),
+    "autoencoder-warp-affine": ("#56B4E9", ":"),
+    "linear-parts": ("#56B4E9", "-."),
     "coordinate-decoder": ("#009E73", "-"),
     "coordinate-decoder-generator": ("#009E73", ":"),
     "spatial-broadcast": ("#E69F00", "-"),
@@ -156,7 +157,7 @@ def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
     task : the task of the curves
     source : data, profile, steps and seed
     """
-    first, second = task.held_out
+    first = task.held_out[0]
 
     def row(name: str, curve: Curve) -> list[str]:
         ratios = held_out_ratio(curve, task)
@@ -165,13 +166,18 @@ def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
             name,
             f"{mean_inside(curve[first], task):.4f}",
             f"{mean_outside(curve[first], task):.4f}",
-            f"{transfer_ratio(curve[first], task):.2f}",
-            f"{transfer_ratio(curve[second], task):.2f}",
+            *(f"{transfer_ratio(curve[digit], task):.2f}" for digit in task.held_out),
             f"{sum(far) / len(far):.2f}",
         ]
 
     return Table(
-        ["model", f"'{first}' in", f"'{first}' out", f"ratio '{first}'", f"ratio '{second}'", "held-out ratio, out"],
+        [
+            "model",
+            f"'{first}' in",
+            f"'{first}' out",
+            *(f"ratio '{digit}'" for digit in task.held_out),
+            "held-out ratio, out",
+        ],
         [row(name, curve) for name, curve in curves.items()],
         caption=f"Mean squared error and transfer ratios; {task.scored} ({source})",
     )
@@ -412,15 +418,21 @@ def gallery(
     ------
     ResultError
         A result or its pictures cannot be read.
+    ValueError
+        The experiment is not in the registry, or the digit was not held out.
     """
     paths = [result_path(folder, experiment, model, seed) for model in models]
     first = read(paths[0])
-    task = EXPERIMENTS[experiment].at(first.profile).task
+    task = named(experiment).at(first.profile).task
+    if digit not in task.held_out:
+        raise ValueError(f"there are pictures of {', '.join(map(str, task.held_out))} only; got {digit}")
     column = IMAGES * task.held_out.index(digit)
     try:
-        stored = [np.load(beside(path, GALLERY)) for path in paths]
+        stored = [np.load(io.BytesIO(beside(path, GALLERY).read_bytes())) for path in paths]
     except OSError as error:
         raise ResultError(f"cannot read {error.filename} ({error.strerror}): publish the runs again") from None
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ResultError(f"pictures beside {paths[0]} are damaged ({error}): publish the runs again") from None
     rows = [stored[0]["target"][:, column], *(each["drawn"][:, column] for each in stored)]
     images = torch.from_numpy(np.stack(rows)) / 127.5 - 1  # (1 + models,P,side,side)
     points = [signed(point) for point in task.some_points()]

@@ -57,9 +57,9 @@ def image_losses(model: DrawingModel, task: Task, digits: Digits, batch: int = 5
     Raises
     ------
     ValueError
-        No digits.
+        No digits, or a batch below 1.
     """
-    _check_some(digits)
+    _check(digits, batch)
     was_training = model.training
     digits = task.scenes(digits)
     model.eval()
@@ -70,9 +70,11 @@ def image_losses(model: DrawingModel, task: Task, digits: Digits, batch: int = 5
         model.train(was_training)
 
 
-def _check_some(digits: Digits) -> None:
+def _check(digits: Digits, batch: int) -> None:
     if len(digits) == 0:
         raise ValueError("there are no digits to evaluate on")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1; got {batch}")
 
 
 def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Tensor], Tensor]) -> Tensor:
@@ -92,9 +94,9 @@ def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Te
     Raises
     ------
     ValueError
-        No digits.
+        No digits, or a batch below 1.
     """
-    _check_some(digits)
+    _check(digits, batch)
     device = digits.images.device
     scores = torch.empty(len(digits), len(task.grid), device=device)  # there, so that Python does not wait
     for column, value in enumerate(task.grid_values(device)):

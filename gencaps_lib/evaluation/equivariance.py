@@ -179,10 +179,12 @@ def spectrum_error(learned: Tensor, true: Tensor) -> float:
     Raises
     ------
     ValueError
-        It is not one generator each.
+        It is not one generator each, or one is not finite.
     """
     if any(each.dim() != 3 or len(each) != 1 for each in (learned, true)):
         raise ValueError(f"a spectrum needs one generator each; got {tuple(learned.shape)}, {tuple(true.shape)}")
+    if not (learned.isfinite().all() and true.isfinite().all()):
+        raise ValueError("a generator that is not finite has no spectrum: look for a diverged model")
     found, wanted = (torch.linalg.eigvals(each[0].cpu()).tolist() for each in (learned, true))
     length = max(len(found), len(wanted))
     found, wanted = (values + [0j] * (length - len(values)) for values in (found, wanted))

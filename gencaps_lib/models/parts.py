@@ -37,6 +37,8 @@ class Painter(nn.Sequential):
     """
 
     def __init__(self, channels: int, maps: int, nonlinearity: str = "relu") -> None:
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"unknown nonlinearity {nonlinearity!r}: choose one of {', '.join(NONLINEARITIES)}")
         super().__init__(
             nn.ConvTranspose2d(channels, maps, 4, stride=2, padding=1),  # (B,maps,2S,2S)
             NONLINEARITIES[nonlinearity](),

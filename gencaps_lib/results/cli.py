@@ -122,6 +122,7 @@ def run_experiment(options: argparse.Namespace, profile: str) -> int:
             result = made.result
             if not result.complete:
                 print(f"  interrupted after {result.made:,} of {experiment.steps:,} steps")
+            if made.interrupted or not result.complete:
                 status = INTERRUPTED
             path = made.write(options.out, options.force)
         except (DivergedError, ResultError) as error:

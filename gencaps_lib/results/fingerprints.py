@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from gencaps_lib.experiments import Experiment
@@ -16,35 +17,53 @@ from gencaps_lib.transforms import SIDE
 
 
 def plain(value: Any) -> Any:
-    """Convert dataclasses, mappings and tuples to dicts and lists, for JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **plain(fields)}
+    """Convert dataclasses and other objects, mappings, sequences, arrays and tensors to dicts and lists, for JSON.
+
+    Raises
+    ------
+    TypeError
+        It holds something that has no plain data, as a function or a class.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
+        return value.tolist()
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list, range)):
         return [plain(entry) for entry in value]
-    return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
+    elif hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value):
+        fields = vars(value)
+    else:
+        raise TypeError(
+            f"an experiment is kept with its result as plain data, and {value!r} has none: use numbers, words, tuples "
+            "and dataclasses"
+        )
+    return {"kind": type(value).__name__, **plain(fields)}
 
 
 def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
     """Everything that determines a run of a model, except its seed, as plain data."""
-    task, spec = plain(experiment.task), experiment.spec(model)
+    spec = experiment.spec(model)
     # Default values are left out, so that older results, from before these options existed, stay valid.
-    task["sizes"] = {**({"architecture": spec.architecture} if spec.architecture != model else {}), **plain(spec.sizes)}
-    return {
-        "task": task,
-        **({"growth": spec.growth} if spec.growth else {}),
-        **({"precision": spec.precision} if spec.precision else {}),
-        **({"faster": plain(spec.faster)} if spec.faster else {}),
-        **({"rival": plain(spec.rival)} if spec.rival else {}),
-        **({"draws": experiment.draws} if experiment.draws != 1 else {}),
-        **({"test_sample": experiment.test_sample} if experiment.test_sample is not None else {}),
-        "steps": experiment.steps,
-        "batch": experiment.batch,
-        "optimiser": plain(spec.optimiser),
-        "test_digits": experiment.test_digits,
-    }
+    sizes = {**({"architecture": spec.architecture} if spec.architecture != model else {}), **spec.sizes}
+    return plain(
+        {
+            "task": {**plain(experiment.task), "sizes": sizes},
+            **({"growth": spec.growth} if spec.growth else {}),
+            **({"precision": spec.precision} if spec.precision else {}),
+            **({"faster": spec.faster} if spec.faster else {}),
+            **({"rival": spec.rival} if spec.rival else {}),
+            **({"draws": experiment.draws} if experiment.draws != 1 else {}),
+            **({"test_sample": experiment.test_sample} if experiment.test_sample is not None else {}),
+            "steps": experiment.steps,
+            "batch": experiment.batch,
+            "optimiser": spec.optimiser,
+            "test_digits": experiment.test_digits,
+        }
+    )
 
 
 def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gencaps_lib.data import expected_sources
-from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment
+from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment, named
 from gencaps_lib.files import digest
 from gencaps_lib.models import Decoder
 from gencaps_lib.results.attachments import DECODER, SUFFIXES, unpack_decoder
@@ -35,6 +35,8 @@ def published(
     ------
     ResultError
         As `load`, or the folder does not exist.
+    TypeError, ValueError
+        The experiments are one string, or one is unknown.
     """
     found, complaints = readable(folder, seeds, experiments)
     if complaints:
@@ -51,7 +53,13 @@ def readable(
     ------
     ResultError
         The folder does not exist.
+    TypeError, ValueError
+        The experiments are one string, or one is unknown.
     """
+    if isinstance(experiments, str):
+        raise TypeError(f"experiments must be a list or tuple of names; got {experiments!r}")
+    for name in experiments:
+        named(name)
     folder = Path(folder)
     if not folder.is_dir():
         raise ResultError(
@@ -95,6 +103,8 @@ def fresh(*experiments: str, folder: str | os.PathLike = PUBLISHED) -> dict[str,
     ------
     ResultError
         As `load`.
+    ValueError
+        An experiment is unknown.
     """
     there = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
     return {name: published(path, range(FRESH, sys.maxsize), experiments) for name, path in there.items()}
@@ -131,8 +141,7 @@ def load(
     name = experiment if isinstance(experiment, str) else experiment.name
     paths = _results(Path(folder), name, model, seeds)
     if not paths:
-        made = f"python -m gencaps_lib study {name} --models {model} --out {folder}"
-        raise ResultError(f"there are no results of {model} in {Path(folder) / name}: make them with `{made}`")
+        raise ResultError(f"there are no results of {model} in {Path(folder) / name}: {_advice(folder, name, model)}")
     runs = [read(path) for path in paths]
     registered = _registered(paths[0], runs[0]) if isinstance(experiment, str) else experiment
     for path, result in zip(paths, runs, strict=True):
@@ -144,6 +153,18 @@ def load(
     if runs[0].config["task"] != configuration(registered, model)["task"]:
         raise ResultError(f"{paths[0]} was made with another task than {name} has now: run it again with --force")
     return Runs(tuple(runs), registered.task)
+
+
+def _advice(folder: str | os.PathLike, name: str, model: str) -> str:
+    """What to do where there are no results of a model."""
+    if name not in EXPERIMENTS:
+        return "make them with `results.make` if the experiment is your own, or choose one that `list` names"
+    if model not in EXPERIMENTS[name].models:
+        return f"choose one of {', '.join(EXPERIMENTS[name].models)}"
+    profiles = [each for each in PROFILES if (Path(folder) / each).is_dir()]
+    if profiles:
+        return f"name one of its folders, {', '.join(profiles)}"
+    return f"make them with `python -m gencaps_lib study {name} --models {model} --out {folder}`"
 
 
 def _kind(result: Result) -> tuple:

@@ -62,8 +62,10 @@ def plan(
     Raises
     ------
     ValueError
-        An experiment is unknown, or no experiment has one of the models.
+        An experiment is unknown, no experiment has one of the models, or a seed is negative.
     """
+    if seeds is not None and min(seeds, default=0) < 0:
+        raise ValueError(f"seeds must be at least 0; got {min(seeds)}")
     entries = [named(name).at(profile) for name in dict.fromkeys(experiments or EXPERIMENTS)]
     known = list(dict.fromkeys(model for entry in entries for model in entry.models))
     for name in models:

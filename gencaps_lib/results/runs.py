@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,16 +47,36 @@ def run(
     -------
     the result, and the trained model. After an interrupted training the result is not ``complete``.
 
+    A Ctrl-C while the trained model is being tested is put off until the test is done; a second one ends it at once.
+
     Raises
     ------
+    TypeError
+        The experiment holds something that cannot be kept with a result.
     ValueError
-        Training and test digits are of different data sets.
+        Training and test digits are of different data sets, a held-out digit is not among the test digits, or the seed
+        is negative.
     KeyboardInterrupt
         The training was interrupted, and `partial` is false.
     """
+    return _run(experiment, model, train, test, seed, progress, partial)[:2]
+
+
+def _run(
+    experiment: Experiment, model: str, train: Digits, test: Digits, seed: int, progress: bool, partial: bool
+) -> tuple[Result, nn.Module, bool]:
+    """`run`, and whether its test was interrupted."""
     if train.source != test.source:
         raise ValueError(f"these are {train.source} and {test.source} digits: load both splits from one source")
+    if seed < 0:
+        raise ValueError(f"the seed must be at least 0; got {seed}")
     task = experiment.task
+    # All that may be wrong with what was given, before the training: afterwards it would be lost.
+    config, mark = configuration(experiment, model), fingerprint(experiment, model, seed)
+    kind, judged = experiment.kind(model), experiment.judged(test)
+    absent = set(task.held_out) - set(judged.labels.tolist())
+    if absent:
+        raise ValueError(f"of the held-out digits {', '.join(map(str, sorted(absent)))} there is no test image")
     built = experiment.build(model, seed).to(train.images.device).to(memory_format=torch.channels_last)
     start = time.perf_counter()
     options = experiment.fit_options(train.images.device, model)
@@ -60,8 +84,7 @@ def run(
     seconds = time.perf_counter() - start
     if len(history) < experiment.steps and not partial:
         raise KeyboardInterrupt
-    with precision_context("float32", train.images.device):
-        kind, judged = experiment.kind(model), experiment.judged(test)
+    with _finishing() as interrupted, precision_context("float32", train.images.device):
         curves, images = kind.judge(built, task, judged)
         learned = kind.learned(built, task, judged)
     result = Result(
@@ -70,7 +93,7 @@ def run(
         seed=seed,
         profile=experiment.profile,
         source=train.source,
-        config=configuration(experiment, model),
+        config=config,
         unit=task.transform.unit,
         grid=list(task.grid),
         curves=curves,
@@ -78,10 +101,32 @@ def run(
         history=thinned(history, experiment.steps),
         seconds=seconds,
         machine=machine(train.images.device) | {"precision": options["precision"]},
-        fingerprint=fingerprint(experiment, model, seed),
+        fingerprint=mark,
         learned=learned,
     )
-    return result, built
+    return result, built, bool(interrupted)
+
+
+@contextmanager
+def _finishing() -> Iterator[list[int]]:
+    """Put off a first Ctrl-C until the block is done, and say so. The list is empty if there was none."""
+    caught: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    # Elsewhere signals do not arrive; another handler has its own way.
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield caught
+        return
+
+    def put_off(number: int, frame: object) -> None:
+        caught.append(number)
+        signal.signal(signal.SIGINT, before)
+        warnings.warn("the test of the trained model goes on, then it stops; Ctrl-C again gives it up", stacklevel=2)
+
+    signal.signal(signal.SIGINT, put_off)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Made(NamedTuple):
@@ -90,6 +135,7 @@ class Made(NamedTuple):
     result: Result  #: what the run measured
     extras: Mapping[str, bytes]  #: suffix → content of the result's other files
     seconds: float  #: of training and testing together
+    interrupted: bool = False  #: Ctrl-C was put off until the test was done
 
     def write(self, folder: str | os.PathLike, force: bool = False) -> Path:
         """Write all files to a folder of results, see `record.write`."""
@@ -107,5 +153,6 @@ def make(
 ) -> Made:
     """Make a `run` and its other files; takes the arguments of `run`, and raises what it raises."""
     start = time.perf_counter()
-    result, built = run(experiment, model, train, test, seed, progress, partial)
-    return Made(result, extras(experiment, model, built, test, seed), time.perf_counter() - start)
+    result, built, interrupted = _run(experiment, model, train, test, seed, progress, partial)
+    others = extras(experiment, model, built, test, seed)
+    return Made(result, others, time.perf_counter() - start, interrupted)

@@ -7,6 +7,7 @@ Efron, Tibshirani (1993), "An Introduction to the Bootstrap": the percentile int
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,7 +51,9 @@ def bootstrap(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Est
 
 
 def final_loss(result: Result) -> float:
-    """The mean training loss of the last tenth of the steps."""
+    """The mean training loss of the last tenth of the steps; not a number if there was none."""
+    if not result.history:
+        return math.nan
     last = result.history[-max(1, len(result.history) // 10) :]
     return sum(last) / len(last)
 

@@ -119,7 +119,12 @@ class Study:
                     engine.start(job)
             if self._under_way:
                 job, outcome = engine.finish()
-                report(f"{job}: {self._close(job, outcome)}")
+                line, unwritable = self._close(job, outcome)
+                report(f"{job}: {line}")
+                if unwritable:  # every other run would be made in vain
+                    raise ResultError(f"{unwritable}; then start the study again: what it has made is kept")
+                if not isinstance(outcome, str) and outcome.interrupted:
+                    raise KeyboardInterrupt
 
     def _claim(self, job: Job) -> filelock.BaseFileLock | None:
         """Claim a job. Return None, and set the job's state, if another study is making it or has made it."""
@@ -142,14 +147,21 @@ class Study:
         claim.release()
         return None
 
-    def _close(self, job: Job, outcome: Outcome) -> str:
-        """Write a job's result or failure, and release its claim; return the line to report."""
-        failure = results.beside(job.path(self.folder), FAILURE)
+    def _close(self, job: Job, outcome: Outcome) -> tuple[str, str]:
+        """Write a job's result or failure, and release its claim.
+
+        Returns
+        -------
+        the line to report, and why nothing can be written, if that is so
+        """
+        failure, unwritable = results.beside(job.path(self.folder), FAILURE), ""
         if not isinstance(outcome, str):
             try:
                 outcome.write(self.folder, force=True)
                 failure.unlink(missing_ok=True)
-            except (ResultError, OSError, ValueError) as error:  # a full disk; a curve that is not finite
+            except (ResultError, OSError) as error:  # a full disk
+                outcome = unwritable = reason(error)
+            except ValueError as error:  # a curve that is not finite
                 outcome = reason(error)
         if isinstance(outcome, str):
             self.states[job] = State(FAILED, outcome)
@@ -164,4 +176,4 @@ class Study:
             there = sum(state.kind == DONE for state in self.states.values())
             line = f"done in {outcome.seconds:.0f} s, {there} of {len(self.states)} are there"
         self._under_way.pop(job).release()
-        return line
+        return line, unwritable

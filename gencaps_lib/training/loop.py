@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from gencaps_lib.data import Digits
+from gencaps_lib.routing import NotANumberError
 from gencaps_lib.tasks import Batch, Task, draw_batch, draw_digits
 from gencaps_lib.training.capture import WARM_UP, capture_step, side_stream, turns
 from gencaps_lib.training.optimisers import REFERENCE, Optimiser
@@ -178,8 +179,14 @@ class Trainer:
         Raises
         ------
         DivergedError
-            On the CPU only: the loss is not finite. The model is not changed then.
+            An address is not a number, or, on the CPU only: the loss is not finite. The model is not changed then.
         """
+        try:
+            self._step()
+        except NotANumberError:
+            raise DivergedError(int(self.made), self.losses[: int(self.made)].tolist()) from None
+
+    def _step(self) -> None:
         if self.rival is not None:
             with precision_context(self.precision, self.device):
                 self._train(self.rival)
@@ -293,6 +300,8 @@ def fit(
     DivergedError
         The loss is not finite; the error names the step.
     """
+    if not isinstance(optimiser, Optimiser):
+        raise TypeError(f"the optimiser must be a training.Optimiser, as Optimiser('adam', 1e-3); got {optimiser!r}")
     steps, batch, draws = _counts(steps=steps, batch=batch, draws=draws)
     if batch % draws:
         raise ValueError(f"the batch must be a multiple of draws; got a batch of {batch} and {draws} draws")
