@@ -49,12 +49,26 @@ def test_the_error_of_a_candidate_is_that_of_its_own_drawing(name, digits):
     for place in (1, 9, 20):  # not -180°, which is 180°, too
         code = Rotation().code(torch.tensor([[-180.0 + 10 * place]]))
         for b in range(2):
-            back = warp(images[b, None], inverse(model.drawer.decoder.act(code)))
+            upright = model.drawer.decoder.act(Rotation().code(torch.zeros(1, 1)))
+            back = warp(images[b, None], upright @ inverse(model.drawer.decoder.act(code)))
             latent = model.drawer.encode(back)
             difference = model.drawer.decode(latent, code)[0, 0] - images[b, 0]
             mean = sum(value**2 for row in difference.tolist() for value in row) / 28**2
             assert errors[b, place].item() == pytest.approx(mean, rel=1e-4)
             assert torch.allclose(latents[b, place], latent[0], atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_matrix_that_draws_upright_digits_from_parts_of_another_size_magnifies_nothing(digits):
+    model = small("capsules-backwards-linear").eval()
+    act, seen = model.drawer.decoder.act, []
+    act.upper.copy_(0.6 * torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[0, -1, 0], [1, 0, 0]]]))  # 0.6 times a rotation
+    model.drawer.encode = lambda images: seen.append(images) or torch.zeros(len(images), model.drawer.z)
+    images = digits.images[:2]
+    turned = rotate(images, torch.tensor([90.0, 90.0]))
+    model.search(turned)
+    back = seen[0].unflatten(0, (2, -1))[:, 27]  # of 90°
+    assert (back - images).abs().mean() < 0.01
 
 
 @torch.no_grad()

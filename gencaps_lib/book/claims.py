@@ -439,7 +439,8 @@ BEYOND_CLAIMS: tuple[Claim, ...] = (
 # rule about the spatial transformer; only the training loss of three trials of its rate, seed 0, had been seen.
 ONE_CLASS_CLAIMS: tuple[Claim, ...] = _beyond("rotation-backwards-one-class", parts=OPEN)
 # All angles were seen, of other digits, or of the '2'. So no law may be needed: a matrix for each angle can be undone,
-# too. The rules of 2026-11-27, before any run of these.
+# too. The rules of 2026-11-27, before any run of these. Seed 10 was then run with a search that took A(0) for the
+# identity, which it need not be here (.34 and .14 were named; only 2s turned, .48 and .13). So the later seeds judge.
 LAW_CLAIMS: tuple[Claim, ...] = tuple(
     _names_more(
         f"A law adds something to {what}",
@@ -447,6 +448,7 @@ LAW_CLAIMS: tuple[Claim, ...] = tuple(
         f"with {what}",
         0.03,
         experiment=experiment,
+        since=11,
     )
     for experiment in ("rotation-backwards", "rotation-backwards-one-class")
     for action, what in (
@@ -678,6 +680,13 @@ CODE_CLAIMS: tuple[Claim, ...] = (
         "the front, every digit",
         "bent-sheet",
         "linear-parts",
+    ),
+    # Written when the first seed of the one above was known (worst ratio 8.7), before any run of this.
+    _extrapolates(
+        "In three times the steps they do, too",
+        "bent-sheet-longer",
+        "linear-parts",
+        verdict=FAILS,
     ),
 )
 PICTURE_CLAIMS: tuple[Claim, ...] = (

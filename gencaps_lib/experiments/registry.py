@@ -350,7 +350,7 @@ def _sheets() -> list[Experiment]:
         return {name: {**common, **fewer}[name] for name in names}
 
     deep = some("composed-capsules-depth")
-    longer = some("composed-capsules-depth", "composed-capsules-depth-unbalanced", "composed-capsules")
+    longer = some("composed-capsules-depth", "composed-capsules-depth-unbalanced", "composed-capsules", "linear-parts")
     return [
         entry("flat-sheet", "turn a sheet with a digit on it until it is seen from behind", common, 0.0, steps=1400),
         entry("bent-sheet", "the same with a sheet that is bent", {**common, **fewer}, 0.5),

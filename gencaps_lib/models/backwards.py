@@ -39,9 +39,10 @@ class Candidates(NamedTuple):
 class Backwards(nn.Module):
     r"""A model that draws, and a small network that names digits from its latent code.
 
-    .. math:: \varepsilon(\theta) = \mathrm{mean}\,(D(E(A(\theta)^{-1} x), \theta) - x)^2
+    .. math:: \varepsilon(\theta) = \mathrm{mean}\,(D(E(A(0) \, A(\theta)^{-1} x), \theta) - x)^2
 
-    Equation :eq:`eq-candidate`. Of what is moved by the inverse, the encoder gets the middle, 28×28 pixels.
+    Equation :eq:`eq-candidate`, in which A(0) is the identity. Of what is moved by the inverse, the encoder gets the
+    middle, 28×28 pixels.
 
     Parameters
     ----------
@@ -112,8 +113,12 @@ class Backwards(nn.Module):
         """Try the values (B, T, dimensions), each on its own picture."""
         count, tried, _ = values.shape
         images = images.repeat_interleave(tried, 0)  # (B·T,1,side,side)
-        codes = self._act.transform.code(values.flatten(0, 1))  # (B·T,code_length)
-        back = F.pad(warp(images, inverse(self._act(codes))), (-self.margin,) * 4)  # (B·T,1,28,28)
+        code = self._act.transform.code
+        codes = code(values.flatten(0, 1))  # (B·T,code_length)
+        # Of a group it is the identity. A matrix that is learned for each code by itself may draw upright digits, too,
+        # from parts in another frame.
+        upright = self._act(code(torch.zeros_like(values[:1, 0])))  # (1,3,3)
+        back = F.pad(warp(images, upright @ inverse(self._act(codes))), (-self.margin,) * 4)  # (B·T,1,28,28)
         latents = self.drawer.encode(back)
         errors = (self.drawer.decode(latents, codes) - images).square().mean((1, 2, 3))
         return Candidates(latents.unflatten(0, (count, tried)), errors.unflatten(0, (count, tried)))
