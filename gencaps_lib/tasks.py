@@ -7,7 +7,6 @@ of them. What a *value* is depends on the transform: an offset (row, column) in 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -56,8 +55,8 @@ class Task:
     digits: tuple[int, ...] = tuple(range(10))
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.-]*", self.name):
-            raise ValueError(f"results are kept under a task's name: use letters, digits, dashes; got {self.name!r}")
+        if {*"/\\\0"} & {*self.name} or not self.name.strip(" ."):
+            raise ValueError(f"results are kept under a task's name, so it must be that of a folder; got {self.name!r}")
         if len(self.seen) != 10:
             raise ValueError(f"seen must have one (low, high) for each of the ten digits; got {len(self.seen)}")
         for name in ("grid", "inside", "held_out", "digits"):
