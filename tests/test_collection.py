@@ -75,6 +75,12 @@ def test_images_are_counted_like_the_curves(made, models):
     assert over_images.low < over_images.value < over_images.high
 
 
+def test_nothing_over_nothing_is_no_ratio(made):
+    runs = results.load(made, "shift-transfer", MODEL)
+    perfect = replace(runs.results[0], curves=dict.fromkeys(range(10), [0.0] * len(runs.task.grid)))
+    assert results.Runs((perfect,), runs.task).summary == ("0.0000", "0.0000", "")
+
+
 def test_one_seed_has_no_interval(folder, place):
     (place / "seed1.json").unlink()
     estimate = results.load(folder, "shift-transfer", MODEL).inside(4)

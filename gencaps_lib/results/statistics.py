@@ -141,10 +141,13 @@ class Runs:
 
     @property
     def summary(self) -> tuple[str, str, str]:
-        """The first held-out digit's mean losses inside and outside the range, and its transfer ratio, as text."""
+        """The first held-out digit's mean losses inside and outside the range, and its transfer ratio, as text.
+
+        The ratio is empty where nothing is lost on either side.
+        """
         digit = self.task.held_out[0]
         inside, outside, ratio = (of(digit).value for of in (self.inside, self.outside, self.ratio))
-        return f"{inside:.4f}", f"{outside:.4f}", f"{ratio:.2f}"
+        return f"{inside:.4f}", f"{outside:.4f}", "" if math.isnan(ratio) else f"{ratio:.2f}"
 
     def _with(self, digit: int) -> tuple[Result, ...]:
         judged = sorted(self.results[0].curves)
