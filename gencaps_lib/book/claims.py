@@ -448,6 +448,7 @@ LAW_CLAIMS: tuple[Claim, ...] = tuple(
         f"with {what}",
         0.03,
         experiment=experiment,
+        verdict=FAILS,
         since=11,
     )
     for experiment in ("rotation-backwards", "rotation-backwards-one-class")
@@ -674,12 +675,14 @@ CODE_CLAIMS: tuple[Claim, ...] = (
         "every digit",
         "flat-sheet",
         f"{_WARP}-affine",
+        verdict=FAILS,
     ),
     _extrapolates(
         "Parts that obey no law, with addresses linear in 1, cos t and sin t, draw the bent sheet from behind as from "
         "the front, every digit",
         "bent-sheet",
         "linear-parts",
+        verdict=FAILS,
     ),
     # Written when the first seed of the one above was known (worst ratio 8.7), before any run of this.
     _extrapolates(
