@@ -60,7 +60,9 @@ class Task:
         if len(self.seen) != 10:
             raise ValueError(f"seen must have one (low, high) for each of the ten digits; got {len(self.seen)}")
         for name in ("grid", "inside", "held_out", "digits"):
-            object.__setattr__(self, name, tuple(map(_python, getattr(self, name))))
+            given = getattr(self, name)
+            given = sorted(given) if isinstance(given, (set, frozenset)) else given
+            object.__setattr__(self, name, tuple(map(_python, given)))
         object.__setattr__(self, "seen", tuple((_python(low), _python(high)) for low, high in self.seen))
         object.__setattr__(self, "outside", _python(self.outside))
         if not all(map(math.isfinite, (*chain.from_iterable(self.seen), *self.grid))):

@@ -65,7 +65,7 @@ class Nudge:
         {"inside": (np.int64(-2), np.int64(2)), "outside": np.float32(4)},
         {"transform": Nudge()},
     ],
-    ids=str,
+    ids=lambda change: ", ".join(f"{name} {type(value).__name__}" for name, value in change.items()),
 )
 def test_a_task_of_other_kinds_of_numbers_is_written_and_read(change, tmp_path, digits):
     base = EXPERIMENTS["shift-transfer"].at("smoke")
