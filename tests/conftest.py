@@ -1,6 +1,7 @@
 """What every test stands on: no network, no MNIST of this machine, small digits, the built book and a browser."""
 
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -205,3 +206,11 @@ def mnist(tmp_path, monkeypatch):
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in raw.iterdir()}
     monkeypatch.setattr(data, "MNIST_SHA256", sums)
     return tmp_path / "root"
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

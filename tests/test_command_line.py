@@ -102,7 +102,7 @@ def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_pa
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_interrupted_while_the_model_is_tested_the_test_ends_first(times, monkeypatch, capsys, tmp_path):
+def test_interrupted_while_the_model_is_tested_the_test_ends_first(times, ctrl_c, monkeypatch, capsys, tmp_path):
     def interrupt(*arguments):
         while len(asked) < times:
             asked.append(1)

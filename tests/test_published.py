@@ -36,7 +36,7 @@ def test_seeds_that_judge_are_kept_apart_from_those_that_chapters_show():
 
 def test_published_results_stay_small():
     size = sum(path.stat().st_size for path in results.PUBLISHED.rglob("*") if path.is_file())
-    assert size < 30e6
+    assert size < 40e6  # what every clone and every installation fetches
 
 
 def test_a_published_decoder_loads_and_draws_pictures_of_its_gallery_s_size():

@@ -260,7 +260,7 @@ def test_interrupted_it_drops_the_run_and_keeps_the_others(capsys, monkeypatch):
     assert len([line for line in shown.err.splitlines() if "interrupted" in line]) == 1
 
 
-def test_interrupted_while_it_tests_it_keeps_that_run_and_stops(capsys, monkeypatch):
+def test_interrupted_while_it_tests_it_keeps_that_run_and_stops(capsys, ctrl_c, monkeypatch):
     def interrupt(*arguments):
         if not asked:
             asked.append(1)
