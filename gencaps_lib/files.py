@@ -37,8 +37,10 @@ def _draft(path: Path, content: bytes) -> Path:
             except OSError as error:
                 if error.errno in _LOST:
                     raise
-    except BaseException:
+    except BaseException as error:
         draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
         raise
     return draft
 

@@ -209,8 +209,24 @@ def mnist(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def ctrl_c():
-    """Ctrl-C raises KeyboardInterrupt, also where the tests were started in the background, which ignores it."""
+def ctrl_c_while_tested(monkeypatch):
+    """A function that has Ctrl-C pressed so many times as soon as a trained model is tested.
+
+    It raises KeyboardInterrupt then, also where the tests were started in the background, which ignores it.
+    """
+    from gencaps_lib.evaluation import curves
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
+
+    def press(times):
+        def pressed(*arguments):
+            while left:
+                left.pop()
+                signal.raise_signal(signal.SIGINT)
+            return real(*arguments)
+
+        left, real = [None] * times, curves.image_losses
+        monkeypatch.setattr(curves, "image_losses", pressed)
+
+    yield press
     signal.signal(signal.SIGINT, before)

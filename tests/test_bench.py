@@ -1,8 +1,10 @@
 """What a step costs: the straightforward port trains on the same, the counts are right, and the command measures."""
 
 import dataclasses
+import errno
 import json
 import math
+import os
 import time
 from contextlib import nullcontext
 from functools import partial
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from gencaps_lib import __main__ as command_line
+from gencaps_lib.bench import cli as bench_cli
 from gencaps_lib.bench import costs, measuring
 from gencaps_lib.bench.costs import Cost, Rates, RoutingCost, step_cost
 from gencaps_lib.bench.naive import Port, PortedDigits
@@ -260,6 +263,21 @@ def test_the_command_prints_a_table_and_writes_its_numbers(small, tmp_path, caps
     line = next(line for line in shown.splitlines() if "+ channels-last" in line)
     assert f"{ratio:.2f}" in line
     assert f"{written['measurements'][3]['seconds'] / floor:.2f}" in line
+
+
+def test_what_was_measured_is_shown_though_the_disk_is_full(small, tmp_path, capsys, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(bench_cli, "check_writable", lambda path: None)  # there was room before
+        disk.setattr(os, "fsync", full)
+        arguments = ["--profile", "smoke", "--models", "continuous-capsules", "--steps", "1", "--repeats", "1"]
+        out = tmp_path / "bench.json"
+        assert command_line.main(["bench", *arguments, "--device", "cpu", "--out", str(out)]) == command_line.FAILURE
+    shown = capsys.readouterr()
+    assert "straightforward port" in shown.out
+    assert f"{out}: No space left on device" in shown.err
 
 
 def test_a_profile_says_where_the_time_of_a_step_goes(capfd):

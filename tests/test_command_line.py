@@ -14,8 +14,7 @@ from gencaps_lib import results
 from gencaps_lib.book import cli as book_cli
 from gencaps_lib.book.claims import FRESH_CLAIMS, OWN_CLAIMS
 from gencaps_lib.book.verdicts import CLAIMS, decide
-from gencaps_lib.evaluation import curves
-from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Experiment
+from gencaps_lib.experiments import EXPERIMENTS, PROFILES
 from gencaps_lib.models import ContinuousCapsules
 from gencaps_lib.results import cli, runs
 from gencaps_lib.training import loop
@@ -102,15 +101,8 @@ def test_an_interrupted_run_is_written_as_what_it_is(monkeypatch, capsys, tmp_pa
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_interrupted_while_the_model_is_tested_the_test_ends_first(times, ctrl_c, monkeypatch, capsys, tmp_path):
-    def interrupt(*arguments):
-        while len(asked) < times:
-            asked.append(1)
-            signal.raise_signal(signal.SIGINT)
-        return real(*arguments)
-
-    asked, real = [], curves.image_losses
-    monkeypatch.setattr(curves, "image_losses", interrupt)
+def test_interrupted_while_the_model_is_tested_the_test_ends_first(times, ctrl_c_while_tested, tmp_path):
+    ctrl_c_while_tested(times)
     with pytest.warns(UserWarning, match="Ctrl-C again gives it up"):
         assert command_line.main(["run", "shift-transfer", "--steps", "2"]) == 130
     made = [results.read(path) for path in (tmp_path / "results").rglob("*.json")]
@@ -119,19 +111,13 @@ def test_interrupted_while_the_model_is_tested_the_test_ends_first(times, ctrl_c
 
 
 def test_a_model_with_an_address_that_is_no_number_does_not_stop_the_others(monkeypatch, capsys, tmp_path):
-    def spoil(*arguments):
-        batch = real(*arguments)
-        if not isinstance(model_now[0].decoder, ContinuousCapsules):
-            return batch
-        return replace(batch, code=batch.code * float("nan"))
+    def draw(trainer):
+        batch = real(trainer)
+        spoiled = isinstance(trainer.model.decoder, ContinuousCapsules)
+        return replace(batch, code=batch.code * float("nan")) if spoiled else batch
 
-    def build(self, *arguments):
-        model_now[:] = [make_one(self, *arguments)]
-        return model_now[0]
-
-    model_now, real, make_one = [], loop.draw_batch, Experiment.build
-    monkeypatch.setattr(Experiment, "build", build)
-    monkeypatch.setattr(loop, "draw_batch", spoil)
+    real = loop.Trainer.draw
+    monkeypatch.setattr(loop.Trainer, "draw", draw)
     assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 1
     made = {path.parent.name for path in (tmp_path / "results").rglob("*.json")}
     assert made == set(EXPERIMENTS["shift-transfer"].models) - {"continuous-capsules"}

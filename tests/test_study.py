@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -260,15 +259,8 @@ def test_interrupted_it_drops_the_run_and_keeps_the_others(capsys, monkeypatch):
     assert len([line for line in shown.err.splitlines() if "interrupted" in line]) == 1
 
 
-def test_interrupted_while_it_tests_it_keeps_that_run_and_stops(capsys, ctrl_c, monkeypatch):
-    def interrupt(*arguments):
-        if not asked:
-            asked.append(1)
-            signal.raise_signal(signal.SIGINT)
-        return real(*arguments)
-
-    asked, real = [], curves.image_losses
-    monkeypatch.setattr(curves, "image_losses", interrupt)
+def test_interrupted_while_it_tests_it_keeps_that_run_and_stops(ctrl_c_while_tested, capsys):
+    ctrl_c_while_tested(1)
     with pytest.warns(UserWarning, match="Ctrl-C again gives it up"):
         assert study() == 130
     assert len(done(capsys.readouterr().out)) == 1

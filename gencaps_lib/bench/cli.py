@@ -48,8 +48,5 @@ def measure(options: argparse.Namespace, profile: str) -> int:
     benchmark = run(setup, options.models)
     print(table(benchmark), flush=True)  # before a write that may fail
     if out:
-        try:
-            write_whole(out, (json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n").encode())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(out)) from None
+        write_whole(out, (json.dumps(dataclasses.asdict(benchmark), indent=1) + "\n").encode())
     return 0

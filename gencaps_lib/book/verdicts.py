@@ -119,13 +119,11 @@ class Means:
 
     def of_others(self, model: str) -> float | None:
         """The same ratio of the digits that were not held out; None where they saw no more than the held-out ones."""
-        task = self._task
-        others = [digit for digit in task.digits if task.seen[digit] != task.seen[task.held_out[0]]]
-        if not others:
+        seen = {self._task.seen[digit] for digit in self._task.digits}
+        if len(seen) == 1:
             return None
-        curves = [result.curves[digit] for result in self._results[model] for digit in others]
-        inside, outside = (np.mean([side(each, task) for each in curves]) for side in (mean_inside, mean_outside))
-        return float(outside / inside)
+        runs = Runs(tuple(self._results[model]), self._task)
+        return runs.others("outside") / runs.others("inside")
 
 
 def _shares(count: int, stream: int) -> np.ndarray:

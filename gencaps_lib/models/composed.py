@@ -13,6 +13,7 @@ The decoder is ours, and so are places with a coordinate that no picture shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -234,7 +235,28 @@ def learned_by(act: nn.Module) -> dict[str, list]:
     return {"linear": act.upper.tolist()} if isinstance(act, LearnedLinear) else {}
 
 
-class ComposedCapsules(CapsuleDecoder):
+class _Parts(CapsuleDecoder):
+    """Dense layers make the parts from the latent code alone; stamps draw them."""
+
+    stride = 1
+
+    def _layers(self, z: int, hidden: int, capsules: int, channels: int, *numbers: int) -> None:
+        """Make the layers; a part has activations for the channels, and for its address numbers of this shape."""
+        self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.address = nn.Sequential(
+            nn.Linear(hidden, capsules * math.prod(numbers)), nn.Unflatten(1, (capsules, *numbers))
+        )
+        self.activation = nn.Sequential(
+            nn.Linear(hidden, capsules * channels), nn.Sigmoid(), nn.Unflatten(1, (capsules, channels))
+        )
+
+    def parts(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Places (B, N, D) in the object's frame, or other numbers for addresses, and activations (B, N, C)."""
+        hidden = self.dense(latent)  # (B,hidden)
+        return self.address(hidden), self.activation(hidden)
+
+
+class ComposedCapsules(_Parts):
     r"""Parts in the object's frame, moved by the transform's matrix, and drawn by radially symmetric stamps.
 
     .. math:: \text{address}_n = A(t) \, p_n(z), \qquad \text{activation}_n = \sigma_n(z)
@@ -265,8 +287,6 @@ class ComposedCapsules(CapsuleDecoder):
         The action is unknown, or has not so many coordinates.
     """
 
-    stride = 1
-
     def __init__(
         self,
         z: int,
@@ -286,24 +306,13 @@ class ComposedCapsules(CapsuleDecoder):
             )
         super().__init__(transform.side, Stamps(channels))
         self.act = LearnedGenerator(transform, coordinates) if learned else act_of(action, transform)
-        self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.address = nn.Sequential(
-            nn.Linear(hidden, capsules * coordinates), nn.Unflatten(1, (capsules, coordinates))
-        )
-        self.activation = nn.Sequential(
-            nn.Linear(hidden, capsules * channels), nn.Sigmoid(), nn.Unflatten(1, (capsules, channels))
-        )
+        self._layers(z, hidden, capsules, channels, coordinates)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw initial generators, and initial places of the parts all over the box that a digit fills."""
         draw_act(self.act, generator)
         edge = INKED / (self.size - 1)
         nn.init.uniform_(bias_of(self.address[0]), -edge, edge, generator=generator)
-
-    def parts(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Places (B, N, D) in the object's frame and activations (B, N, C), from the latent code alone."""
-        hidden = self.dense(latent)  # (B,hidden)
-        return self.address(hidden), self.activation(hidden)
 
     def learned(self) -> dict[str, list]:
         """What was learned of the transform, see `learned_by`."""
@@ -314,7 +323,7 @@ class ComposedCapsules(CapsuleDecoder):
         return to_index_space(move(self.act(code), places)[..., :2], self.size), activations
 
 
-class LinearParts(CapsuleDecoder):
+class LinearParts(_Parts):
     r"""Parts that obey no common law: the address of each is linear in the code, with coefficients of its own.
 
     .. math:: \text{address}_n = P_n(z) \, (1, c)
@@ -329,18 +338,10 @@ class LinearParts(CapsuleDecoder):
     channels, hidden, capsules : as in `ComposedCapsules`
     """
 
-    stride = 1
-
     def __init__(self, z: int, transform: Transform, channels: int = 4, hidden: int = 512, capsules: int = 192) -> None:
         super().__init__(transform.side, Stamps(channels))
         self.numbers = 1 + transform.code_length
-        self.dense = nn.Sequential(nn.Linear(z, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.address = nn.Sequential(
-            nn.Linear(hidden, capsules * 2 * self.numbers), nn.Unflatten(1, (capsules, 2, self.numbers))
-        )
-        self.activation = nn.Sequential(
-            nn.Linear(hidden, capsules * channels), nn.Sigmoid(), nn.Unflatten(1, (capsules, channels))
-        )
+        self._layers(z, hidden, capsules, channels, 2, self.numbers)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw initial places of the parts all over the box that a digit fills, at every code."""
@@ -349,10 +350,10 @@ class LinearParts(CapsuleDecoder):
         nn.init.uniform_(constants, -edge, edge, generator=generator)
 
     def write(self, latent: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        hidden = self.dense(latent)  # (B,hidden)
+        coefficients, activations = self.parts(latent)  # (B,N,2,1+L), (B,N,C)
         told = F.pad(code, (1, 0), value=1)  # (B,1+L)
-        addresses = (self.address(hidden) @ told[:, None, :, None])[..., 0]  # (B,N,2)
-        return to_index_space(addresses, self.size), self.activation(hidden)
+        addresses = (coefficients @ told[:, None, :, None])[..., 0]  # (B,N,2)
+        return to_index_space(addresses, self.size), activations
 
 
 class MovedStamps(Stamps):
