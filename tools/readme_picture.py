@@ -14,8 +14,8 @@ from gencaps_lib.files import digest
 from gencaps_lib.results import GALLERY
 
 KEPT = Path(__file__).parent.parent / "_static" / "shift-transfer.png"
-FOLDER, EXPERIMENT, SEED, DIGIT = results.PUBLISHED / "large-rmsprop", "shift-transfer", 10, 4
-MODELS = ("autoencoder-matched", "continuous-capsules")
+FOLDER, EXPERIMENT, SEED, DIGIT = results.PUBLISHED / "full", "shift-transfer", 10, 4
+MODELS = ("autoencoder", "continuous-capsules")
 MADE_FROM = "made-from"  # key of the galleries' digest in the file
 
 

@@ -256,7 +256,6 @@ def in_words(
 
 _BOTH = {"quick": HOLDS, "large": HOLDS}
 _SHORT = {**_BOTH, "large-rmsprop": HOLDS}
-_ALL = {**_BOTH, "full": HOLDS}
 _EVERYWHERE = {**_SHORT, "full": HOLDS}
 _DRAWS = "its error in range is at most twice the autoencoder's"
 _AUTO, _MATCHED, _ADVERSARIAL = "autoencoder", "autoencoder-matched", "adversarial-autoencoder"
@@ -329,7 +328,9 @@ def _long_code(who: str, architecture: str, well: str) -> list[ArticleClaim]:
 
 
 CLAIMS: tuple[ArticleClaim, ...] = (
-    _ratio("An autoencoder learns to shift only what it has seen", "shift-transfer", _AUTO, least=2, verdicts=_SHORT),
+    _ratio(
+        "An autoencoder learns to shift only what it has seen", "shift-transfer", _AUTO, least=2, verdicts=_EVERYWHERE
+    ),
     # A control, not of the article: is it the size?
     _ratio(
         "An autoencoder as large as the capsules shifts only what it has seen",
@@ -339,7 +340,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         verdicts=_SHORT,
         ours=True,
     ),
-    _ratio("Shift transfers with continuous capsules", "shift-transfer", _CONTINUOUS, most=1.2, verdicts=_SHORT),
+    _ratio("Shift transfers with continuous capsules", "shift-transfer", _CONTINUOUS, most=1.2, verdicts=_EVERYWHERE),
     ArticleClaim(
         "Shift transfers with digit capsules better than with an autoencoder",
         "shift-transfer",
@@ -349,14 +350,14 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         most=0.9,
         premise=_DRAWS,
         met=_in_range(_DIGIT, _AUTO, 2),
-        verdicts={"quick": HOLDS, "large": UNSEEN, "large-rmsprop": HOLDS},
+        verdicts={**_EVERYWHERE, "large": UNSEEN},
     ),
     _ratio(
         "An autoencoder does not shift beyond what it has seen of all digits",
         "shift-extrapolation",
         _AUTO,
         least=2,
-        verdicts=_BOTH,
+        verdicts=_SHORT,
     ),
     _ratio(
         "Continuous capsules extrapolate a shift far beyond the range of all digits",
@@ -379,7 +380,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         _AUTO,
         "outside",
         most=0.9,
-        verdicts=_BOTH,
+        verdicts=_SHORT,
     ),
     _beside(
         "Addresses learned end to end work poorly", "shift-extrapolation", _LEARNED, _CONTINUOUS, "inside", least=2
@@ -427,14 +428,14 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "rotation-transfer",
         _DIGIT,
         least=1.2,
-        verdicts=_BOTH,
+        verdicts=_SHORT,
     ),
     _ratio(
         "Rotation does not transfer fully with continuous capsules",
         "rotation-transfer",
         _CONTINUOUS,
         least=1.2,
-        verdicts=_ALL,
+        verdicts=_EVERYWHERE,
     ),
     *_long_code("an autoencoder", _AUTO, HOLDS),
     *_long_code("continuous capsules", _CONTINUOUS, OPEN),
@@ -478,7 +479,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "rotation-extrapolation",
         _DIGIT,
         least=2,
-        verdicts=_SHORT,
+        verdicts=_EVERYWHERE,
     ),
     _beside(
         "Beyond the range of all digits continuous capsules rotate with a lower error than an autoencoder",
@@ -487,7 +488,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         _AUTO,
         "outside",
         most=0.9,
-        verdicts={"quick": FAILS, "large": FAILS, "large-rmsprop": FAILS, "full": HOLDS},
+        verdicts={"quick": FAILS, "large": FAILS, "large-rmsprop": OPEN, "full": HOLDS},
     ),
     # Ablations, with the same bound. Written down before any of them was trained.
     _ratio(
@@ -528,9 +529,9 @@ CLAIMS: tuple[ArticleClaim, ...] = (
             verdicts=said,
         )
         for who, model, said in (
-            ("an autoencoder does", _AUTO, _BOTH),
-            ("continuous capsules do", _CONTINUOUS, _BOTH),
-            ("digit capsules do", _DIGIT, _BOTH),
+            ("an autoencoder does", _AUTO, _SHORT),
+            ("continuous capsules do", _CONTINUOUS, _SHORT),
+            ("digit capsules do", _DIGIT, _SHORT),
             ("an autoencoder as large as the capsules does", _MATCHED, {"quick": HOLDS}),
         )
     ),
