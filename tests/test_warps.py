@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from gencaps_lib.transforms import (
+    BicubicRotation,
     RawRotation,
     Rotation,
     RotationAndShift,
@@ -62,6 +63,28 @@ def test_the_matrix_does_what_the_transform_does(transform, digits, generator):
     inner = (..., slice(2, -2), slice(2, -2))
     moved = warp(still, transform.matrix(parameters))
     assert torch.allclose(moved[inner], expected[inner], atol=1e-4)
+
+
+def test_bicubic_targets_turn_as_bilinear_ones_and_are_sharper(digits):
+    images = digits.images[:20]
+
+    def turned(degrees):
+        values = torch.full((20, 1), float(degrees))
+        return Rotation().apply(images, values), BicubicRotation().apply(images, values)
+
+    for quarter in (0, 90, 180, -90):  # without interpolation
+        assert torch.allclose(*turned(quarter), atol=1e-5)
+    bilinear, bicubic = turned(30)
+    assert bicubic.abs().max() <= 1
+    assert 1e-4 < (bicubic - bilinear).square().mean() < 0.01
+    assert (bicubic - rotate(images, -30)).square().mean() > 0.1  # the other way round
+    steps = [(image[..., 1:] - image[..., :-1]).square().mean() for image in (bilinear, bicubic)]
+    assert steps[1] > 1.1 * steps[0]
+
+
+def test_an_unknown_interpolation_is_refused(digits):
+    with pytest.raises(ValueError, match="interpolation must be 'bilinear' or 'bicubic'; got 'nearest'"):
+        warp(digits.images[:1], torch.eye(3)[None], interpolation="nearest")
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: type(transform).__name__)

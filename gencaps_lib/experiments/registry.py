@@ -12,6 +12,7 @@ from gencaps_lib.experiments.spec import PROFILES, Experiment, ModelSpec, curren
 from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import REFERENCE, Optimiser
 from gencaps_lib.transforms import (
+    BicubicRotation,
     RawRotation,
     Rotation,
     RotationAndShift,
@@ -250,6 +251,15 @@ def _rotations_beyond() -> list[Experiment]:
             },
             everyone=(-90, 90),
             outside=91,
+        ),
+        _rotation(
+            "rotation-extrapolation-bicubic",
+            "the same with targets that are interpolated bicubically, which no model does",
+            (),
+            {name: model(name, z=32) for name in ("composed-capsules", "autoencoder-warp-generator")},
+            everyone=(-90, 90),
+            outside=91,
+            transform=BicubicRotation(),
         ),
         *(
             _rotation(

@@ -1,6 +1,15 @@
 """Transforms of digits: on images, as matrices, and as families from which tasks draw values."""
 
-from gencaps_lib.transforms.families import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, Transform
+from gencaps_lib.transforms.families import (
+    BicubicRotation,
+    RawRotation,
+    Rotation,
+    RotationAndShift,
+    Scale,
+    Shear,
+    Shift,
+    Transform,
+)
 from gencaps_lib.transforms.images import BACKGROUND, SIDE, check_images, rotate, shift, warp
 from gencaps_lib.transforms.matrices import (
     affine,
@@ -19,6 +28,7 @@ from gencaps_lib.transforms.sheets import Sheet
 __all__ = [
     "BACKGROUND",
     "SIDE",
+    "BicubicRotation",
     "RawRotation",
     "Rotation",
     "RotationAndShift",

@@ -190,6 +190,15 @@ class Rotation:
 
 
 @dataclass(frozen=True)
+class BicubicRotation(Rotation):
+    """Rotations with bicubic interpolation, clipped to [-1, 1]: a control of models that move pictures bilinearly."""
+
+    def apply(self, images: Tensor, values: Tensor) -> Tensor:
+        turned = warp(images, rotation(values[:, 0].double() * (math.pi / 180)), interpolation="bicubic")
+        return turned.clamp(-1, 1)
+
+
+@dataclass(frozen=True)
 class RawRotation(Rotation):
     """Rotations whose code is angle ÷ 180°. With this code, angles beyond ±180° have codes never seen in training."""
 

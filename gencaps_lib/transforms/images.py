@@ -129,17 +129,18 @@ def rotate(images: Tensor, degrees: Tensor | float) -> Tensor:
     return torch.lerp(upper, lower, low_share).masked_fill(~inside, BACKGROUND).unsqueeze(1).to(home)
 
 
-def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
+def warp(images: Tensor, matrices: Tensor, margin: int = 0, interpolation: str = "bilinear") -> Tensor:
     """Move each image by its own affine matrix, on a canvas with `margin` extra pixels on every side.
 
-    The matrix A moves what is at p to A·p, with bilinear interpolation. A acts on (row, column, 1), rows downwards. The
-    canvas spans [-1, 1], from the first pixel's centre to the last pixel's; see `matrices`.
+    The matrix A moves what is at p to A·p. A acts on (row, column, 1), rows downwards. The canvas spans [-1, 1], from
+    the first pixel's centre to the last pixel's; see `matrices`.
 
     Parameters
     ----------
     images : (B, 1, H, H) float
     matrices : (B, 3, 3), invertible, with last row (0, 0, 1)
     margin : extra pixels on each side, at least 0
+    interpolation : ``"bilinear"``, or ``"bicubic"``, which is sharper and overshoots [-1, 1]
 
     Returns
     -------
@@ -150,7 +151,7 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
     TypeError
         Images that are not floating point.
     ValueError
-        Wrong shapes, images that are not square, or a negative margin.
+        Wrong shapes, images that are not square, a negative margin, or an unknown interpolation.
     """
     check_images(images)
     count, _, height, width = images.shape
@@ -162,13 +163,15 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0) -> Tensor:
         )
     if margin < 0:
         raise ValueError(f"margin must be at least 0; got {margin}")
+    if interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolation must be 'bilinear' or 'bicubic'; got {interpolation!r}")
     side = height + 2 * margin
     where = _exact(images.device)
     # In double precision: a rounding error of 1e-6 pixels would show in the image.
     pixels = cells(side, torch.float64, where).expand(count, -1, -1)  # (B,side²,2)
     source = move(inverse(matrices.to(where).double()), pixels).flip(2)  # (column, row), as PyTorch wants it
     canvas = F.pad(images.to(where).double() - BACKGROUND, (margin,) * 4)
-    moved = F.grid_sample(canvas, source.unflatten(1, (side, side)), padding_mode="zeros", align_corners=True)
+    moved = F.grid_sample(canvas, source.unflatten(1, (side, side)), interpolation, "zeros", align_corners=True)
     return (moved + BACKGROUND).to(images.dtype).to(images.device)
 
 
