@@ -95,7 +95,8 @@ class Task:
 
     def picture(self, images: Tensor) -> Tensor:
         """What a model is shown of the images of `scenes`: (B, 1, 28, 28), untransformed."""
-        return self.transform.at_rest(images) if isinstance(self.transform, TwoObjects) else images
+        at_rest = getattr(self.transform, "at_rest", None)
+        return images if at_rest is None else at_rest(images)
 
     def target(self, images: Tensor, values: Tensor) -> Tensor:
         """The images (B, 1, 28, 28), of two objects (B, 2, 28, 28), transformed by values (B, dimensions)."""

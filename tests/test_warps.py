@@ -2,12 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from gencaps_lib.transforms import (
     BicubicRotation,
+    CoarseRotation,
     RawRotation,
     Rotation,
     RotationAndShift,
@@ -82,9 +85,29 @@ def test_bicubic_targets_turn_as_bilinear_ones_and_are_sharper(digits):
     assert steps[1] > 1.1 * steps[0]
 
 
+@pytest.mark.parametrize("degrees", range(-180, 180, 36))
+def test_coarse_rotation_makes_the_pictures_of_dinh_and_deny(digits, degrees):
+    images = digits.images[:20]
+    turned = CoarseRotation().apply(images, torch.full((20, 1), float(degrees)))
+    grey = (images + 1).mul(127.5).round()
+    for image, own in zip(grey[:, 0], turned[:, 0], strict=True):
+        mask = Image.fromarray((image > 128).numpy().astype(np.uint8))
+        assert (np.array(mask.rotate(degrees, resample=Image.Resampling.NEAREST)) == (own == 1).numpy()).all()
+    assert set(turned.unique().tolist()) == {-1.0, 1.0}
+
+
+def test_coarse_rotation_draws_every_multiple_in_the_range_and_no_other(generator):
+    transform = CoarseRotation()
+    low, high = (torch.full((2000,), bound) for bound in (-72.0, 80.0))
+    values, counts = transform.draw(low, high, generator).unique(return_counts=True)
+    assert values.tolist() == [-72, -36, 0, 36, 72]
+    assert counts.min() > 300
+    assert transform.draw(low / 4, high / 4, generator).unique().tolist() == [0]
+
+
 def test_an_unknown_interpolation_is_refused(digits):
-    with pytest.raises(ValueError, match="interpolation must be 'bilinear' or 'bicubic'; got 'nearest'"):
-        warp(digits.images[:1], torch.eye(3)[None], interpolation="nearest")
+    with pytest.raises(ValueError, match="interpolation must be 'bilinear', 'nearest' or 'bicubic'; got 'area'"):
+        warp(digits.images[:1], torch.eye(3)[None], interpolation="area")
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda transform: type(transform).__name__)

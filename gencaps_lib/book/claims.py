@@ -396,12 +396,12 @@ def _parts_add(experiment: str, verdict: str) -> Claim:
     )
 
 
-def _beyond(experiment: str, named: str = HOLDS, parts: str = FAILS) -> tuple[Claim, ...]:
+def _beyond(experiment: str, named: str = HOLDS, parts: str = FAILS, who: str = "3s and 4s") -> tuple[Claim, ...]:
     """The four claims about an experiment beside chapter 13's first; `named` and `parts` are verdicts."""
     return (
         *_named_and_kept(
             experiment,
-            "A generator run backwards names 3s and 4s beyond what was seen of them",
+            f"A generator run backwards names {who} beyond what was seen of them",
             "It loses nothing beyond",
             named,
         ),
@@ -472,6 +472,21 @@ LAW_CLAIMS: tuple[Claim, ...] = tuple(
         ("linear", "a matrix that is linear in the code"),
         ("map", "a matrix that a network computes from the code"),
     )
+)
+# The same rules, of 2026-11-27 and before any run, where *no* digit was seen beyond: on the pictures of Dinh and Deny
+# (2026). Does it take a law here?
+_COARSE = "rotation-coarse-backwards"
+COARSE_CLAIMS: tuple[Claim, ...] = (
+    *_beyond(_COARSE, who="digits"),
+    *(
+        _names_more(
+            f"A law adds something to {what}", f"{_BACKWARDS}-{action}", f"with {what}", 0.03, experiment=_COARSE
+        )
+        for action, what in (
+            ("linear", "a matrix that is linear in the code"),
+            ("map", "a matrix that a network computes from the code"),
+        )
+    ),
 )
 UNASKED_CLAIMS: tuple[Claim, ...] = (
     _names_more(
@@ -806,6 +821,7 @@ FRESH_CLAIMS: tuple[Claim, ...] = (
     *BEYOND_CLAIMS,
     *ONE_CLASS_CLAIMS,
     *LAW_CLAIMS,
+    *COARSE_CLAIMS,
     *UNASKED_CLAIMS,
     *UNTOLD_CLAIMS,
     *DEPTH_CLAIMS,

@@ -13,6 +13,7 @@ from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import REFERENCE, Optimiser
 from gencaps_lib.transforms import (
     BicubicRotation,
+    CoarseRotation,
     RawRotation,
     Rotation,
     RotationAndShift,
@@ -509,7 +510,28 @@ def _backwards_beyond() -> list[Experiment]:
             digits=(0, 1, 2, 3, 4, 5, 7, 8),
         )
 
+    coarse = Task(
+        name="rotation-coarse-backwards",
+        transform=CoarseRotation(),
+        seen=training_ranges((-72, 72), {}),
+        grid=tuple(range(-180, 180, 36)),
+        inside=(-72, 72),
+        outside=108,
+        held_out=tuple(range(9)),
+        digits=tuple(range(9)),
+    )
+    lawless = {
+        name: model(name, z=32, growth=_GROWTH) for name in ("capsules-backwards-linear", "capsules-backwards-map")
+    }
     return [
+        at_all_profiles(
+            "name digits at angles at which none was seen, on the pictures of Dinh and Deny",
+            (),
+            models | lawless,
+            coarse,
+            steps=1800,
+            full_steps=20_000,
+        ),
         entry(
             "name a '3' and a '4' by drawing them, shifted to where only other digits were seen",
             shifts(20, (-5, 4), 4),

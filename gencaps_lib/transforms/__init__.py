@@ -2,6 +2,7 @@
 
 from gencaps_lib.transforms.families import (
     BicubicRotation,
+    CoarseRotation,
     RawRotation,
     Rotation,
     RotationAndShift,
@@ -29,6 +30,7 @@ __all__ = [
     "BACKGROUND",
     "SIDE",
     "BicubicRotation",
+    "CoarseRotation",
     "RawRotation",
     "Rotation",
     "RotationAndShift",

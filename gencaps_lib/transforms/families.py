@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencaps_lib.transforms.images import SIDE, rotate, shift, warp
+from gencaps_lib.transforms.images import BACKGROUND, SIDE, rotate, shift, warp
 from gencaps_lib.transforms.matrices import affine, rotation, translation
 
 
@@ -196,6 +196,39 @@ class BicubicRotation(Rotation):
     def apply(self, images: Tensor, values: Tensor) -> Tensor:
         turned = warp(images, rotation(values[:, 0].double() * (math.pi / 180)), interpolation="bicubic")
         return turned.clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class CoarseRotation(Rotation):
+    """Rotations of black and white digits by multiples of `step` degrees, each pixel as the nearest one was.
+
+    Pixels with a grey level above 128 of 255 are ink. So nothing is blurred at any angle, and no point of a grid is a peak.
+
+    References
+    ----------
+    Dinh, Deny (2026), "Latent Equivariant Operators for Robust Object Recognition": their pictures, without the noise.
+    """
+
+    step: int = 36
+
+    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        first, last = (low / self.step).ceil(), (high / self.step).floor()
+        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
+        return (self.step * (first + (uniform * (last - first + 1)).floor()))[:, None]
+
+    def at_rest(self, images: Tensor) -> Tensor:
+        """The black and white digits, not turned."""
+        return torch.where(images > 128.5 / 127.5 - 1, 1.0, BACKGROUND)
+
+    def apply(self, images: Tensor, values: Tensor) -> Tensor:
+        turned = rotation(values[:, 0].double() * (math.pi / 180))
+        return warp(self.at_rest(images), turned, interpolation="nearest")
+
+    def is_peak(self, point: float) -> bool:
+        return False
+
+    def candidates(self) -> list[Tensor]:
+        return [self.along_grid(torch.arange(-180.0, 180, self.step))]
 
 
 @dataclass(frozen=True)

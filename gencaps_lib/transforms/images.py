@@ -140,7 +140,7 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0, interpolation: str =
     images : (B, 1, H, H) float
     matrices : (B, 3, 3), invertible, with last row (0, 0, 1)
     margin : extra pixels on each side, at least 0
-    interpolation : ``"bilinear"``, or ``"bicubic"``, which is sharper and overshoots [-1, 1]
+    interpolation : ``"bilinear"``, ``"nearest"``, or ``"bicubic"``, which is sharper and overshoots [-1, 1]
 
     Returns
     -------
@@ -163,8 +163,8 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0, interpolation: str =
         )
     if margin < 0:
         raise ValueError(f"margin must be at least 0; got {margin}")
-    if interpolation not in ("bilinear", "bicubic"):
-        raise ValueError(f"interpolation must be 'bilinear' or 'bicubic'; got {interpolation!r}")
+    if interpolation not in ("bilinear", "nearest", "bicubic"):
+        raise ValueError(f"interpolation must be 'bilinear', 'nearest' or 'bicubic'; got {interpolation!r}")
     side = height + 2 * margin
     where = _exact(images.device)
     # In double precision: a rounding error of 1e-6 pixels would show in the image.
