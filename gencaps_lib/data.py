@@ -66,8 +66,8 @@ class Digits:
     Raises
     ------
     TypeError, ValueError
-        Images or labels have another dtype (byte labels would index images as a mask), or another shape; or a label is
-        not from 0 to 9.
+        Images or labels have another dtype (byte labels would index images as a mask), or another shape; a label is not
+        from 0 to 9; or a pixel is not from -1 to 1.
     """
 
     images: Tensor
@@ -86,6 +86,9 @@ class Digits:
             )
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) <= 9:
             raise ValueError(f"labels must be from 0 to 9; got {int(self.labels.min())} … {int(self.labels.max())}")
+        low, high = map(float, self.images.aminmax()) if len(self.labels) else (-1, 1)
+        if not -1 <= low <= high <= 1:  # nor NaN
+            raise ValueError(f"pixels must be from -1, the background, to 1; got {low:g} … {high:g}")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -459,6 +459,7 @@ def test_progress_bar_shows_the_running_loss(task, digits, capsys, monkeypatch):
         ),
         (lambda model, task, digits: fit(model, task, digits, 1, capture=True), "only a step on CUDA"),
         (lambda model, task, digits: Optimiser("adamant"), "unknown optimiser"),
+        (lambda model, task, digits: Optimiser("LBFGS"), "'LBFGS' computes the loss several times a step"),
         (lambda model, task, digits: Optimiser(schedule="cosine"), "unknown schedule"),
         (lambda model, task, digits: Optimiser(lr=-1.0), "learning rate"),
     ],

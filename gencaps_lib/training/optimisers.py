@@ -20,6 +20,11 @@ import torch
 from torch import Tensor
 
 SCHEDULES = ("constant", "one-cycle")
+# Optimisers of PyTorch that would fail at their first step, and why.
+UNFIT = {
+    "lbfgs": "computes the loss several times a step, and training computes it once",
+    "sparseadam": "takes sparse gradients only, and no model here has them",
+}
 
 
 def read_only(mapping: Mapping[str, Any]) -> MappingProxyType:
@@ -92,7 +97,9 @@ class Optimiser:
 
     Attributes
     ----------
-    name : ``"reference-rmsprop"``, or the name of any optimiser in ``torch.optim``; upper or lower case
+    name
+        ``"reference-rmsprop"``, or the name of an optimiser in ``torch.optim``, but for those in `UNFIT`; upper or
+        lower case
     lr : learning rate; with the one-cycle schedule, its peak
     schedule : ``"constant"``, or ``"one-cycle"``: warm up, then decay to almost zero at the last step
     options : further arguments of the optimiser
@@ -115,6 +122,8 @@ class Optimiser:
         """The optimiser's class."""
         if self.name == "reference-rmsprop":
             return ReferenceRMSprop
+        if self.name.lower() in UNFIT:
+            raise ValueError(f"the optimiser {self.name!r} {UNFIT[self.name.lower()]}: choose another")
         for name, kind in vars(torch.optim).items():
             if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name.lower() == self.name.lower():
                 return kind
