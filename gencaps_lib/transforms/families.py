@@ -202,7 +202,8 @@ class BicubicRotation(Rotation):
 class CoarseRotation(Rotation):
     """Rotations of black and white digits by multiples of `step` degrees, each pixel as the nearest one was.
 
-    Pixels with a grey level above 128 of 255 are ink. So nothing is blurred at any angle, and no point of a grid is a peak.
+    Pixels with a grey level above 128 of 255 are ink. So nothing is blurred at any angle, and no point of a grid is a
+    peak.
 
     References
     ----------
