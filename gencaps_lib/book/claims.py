@@ -480,11 +480,16 @@ COARSE_CLAIMS: tuple[Claim, ...] = (
     *_beyond(_COARSE, who="digits"),
     *(
         _names_more(
-            f"A law adds something to {what}", f"{_BACKWARDS}-{action}", f"with {what}", 0.03, experiment=_COARSE
+            f"A law adds something to {what}",
+            f"{_BACKWARDS}-{action}",
+            f"with {what}",
+            0.03,
+            experiment=_COARSE,
+            verdict=said,
         )
-        for action, what in (
-            ("linear", "a matrix that is linear in the code"),
-            ("map", "a matrix that a network computes from the code"),
+        for action, what, said in (
+            ("linear", "a matrix that is linear in the code", FAILS),
+            ("map", "a matrix that a network computes from the code", HOLDS),
         )
     ),
 )
