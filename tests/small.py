@@ -22,6 +22,7 @@ SIZES = {
     "composed-capsules-oriented": _COMPOSED,
     "composed-capsules-balanced": _COMPOSED,
     "composed-capsules-groups": _COMPOSED,
+    "composed-capsules-added": _COMPOSED,
     "linear-parts": _COMPOSED,
     "autoencoder-layers": _SLIGHT,
     "autoencoder-warp": _SLIGHT,

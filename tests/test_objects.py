@@ -7,7 +7,8 @@ import torch
 
 from gencaps_lib.evaluation import share_on_own, sorted_ink, sorting
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ComposedCapsules, GroupedCapsules, LayeredDecoder, make
+from gencaps_lib.models import AddedCapsules, ComposedCapsules, GroupedCapsules, LayeredDecoder, make
+from gencaps_lib.routing import route_by_address
 from gencaps_lib.tasks import draw_batch
 from gencaps_lib.training import Trainer
 from gencaps_lib.transforms import RotationAndShift, TwoObjects, exponential, exponentials, shift
@@ -150,6 +151,22 @@ def test_what_the_groups_draw_alone_adds_up_to_the_picture(generator):
     turned = made.layers(latent, PAIR.code(torch.tensor([[90.0, 3, 4], [90.0, 0, 0]])))
     assert torch.allclose(turned[:, 1], ink[:, 1], atol=1e-6)
     assert not torch.allclose(turned[:, 0], ink[:, 0], atol=1e-2)
+
+
+@torch.no_grad()
+def test_groups_that_are_painted_apart_are_added_as_the_targets_are(generator):
+    made = AddedCapsules(3, PAIR, **PARTS)
+    made.reset_parameters(generator)
+    torch.nn.init.constant_(made.paint.amplitude, 8)  # so that some places are above white
+    latent, code = torch.randn(2, 3, generator=generator), PAIR.code(torch.tensor([[30.0, 3, 4], [0.0, 0, 0]]))
+    addresses, activations = made.write(latent, code)
+    ink = [  # of the first six parts alone, and of the last
+        (made.paint(route_by_address(addresses[:, part], activations[:, part], made.size)) + 1) / 2
+        for part in (slice(0, 6), slice(6, 12))
+    ]
+    assert torch.allclose(made.layers(latent, code), torch.cat(ink, 1), atol=1e-6)
+    assert (sum(ink) > 1).any()
+    assert torch.allclose(made(latent, code), 2 * sum(ink).clamp(max=1) - 1, atol=1e-6)
 
 
 def test_parts_that_cannot_be_shared_out_are_refused():

@@ -737,7 +737,7 @@ PICTURE_CLAIMS: tuple[Claim, ...] = (
     _from_behind("A network that is told the angle does not draw the back", "bent-sheet", _PLAIN, least=2),
 )
 
-_GROUPS, _LAYERS = "composed-capsules-groups", "autoencoder-layers"
+_GROUPS, _LAYERS, _ADDED = "composed-capsules-groups", "autoencoder-layers", "composed-capsules-added"
 
 
 def _goes_on(text: str, model: str, experiment: str = "two-objects", **bounds: Any) -> Claim:
@@ -755,7 +755,12 @@ def _goes_on(text: str, model: str, experiment: str = "two-objects", **bounds: A
 
 def _two_beside(text: str, one: str, other: str, **bounds: Any) -> Claim:
     """A claim about the error in range of one model of two objects over that of another."""
-    names = {_GROUPS: "parts in two groups", _LAYERS: "layers", _COMPOSED: "parts in one group"}
+    names = {
+        _GROUPS: "parts in two groups",
+        _ADDED: "groups painted apart",
+        _LAYERS: "layers",
+        _COMPOSED: "parts in one group",
+    }
     quantity = f"error in range of {names[one]} over that of {names[other]}, pairs in which a '4' turns"
     return Claim(text, "two-objects", (one, other), quantity, _over(mean_inside, one, other), **bounds)
 
@@ -794,6 +799,10 @@ OBJECT_CLAIMS: tuple[Claim, ...] = (
         "Without small angles first, parts draw them beyond as within", f"{_GROUPS}-at-once", most=1.1, verdict=FAILS
     ),
     _found("Without small angles first, turn and shift are found", "two-objects", f"{_GROUPS}-at-once", FAILS),
+    # Of 2026-11-27, before any run of this model: is it the painter, which sees both groups at once?
+    _goes_on("Groups that are painted apart and added draw them beyond as within", _ADDED, most=1.1),
+    _found("Groups that are painted apart find turn and shift", "two-objects", _ADDED),
+    _two_beside("To paint groups apart draws better", _ADDED, _GROUPS, most=0.9),
 )
 # The same rules of 2026-11-27, before any run of this length.
 LONGER_OBJECT_CLAIMS: tuple[Claim, ...] = tuple(

@@ -119,6 +119,7 @@ SCALES: dict[str, Scale] = {
     "composed-capsules-balanced": _COMPOSED,
     "linear-parts": _COMPOSED,
     "composed-capsules-groups": _COMPOSED,
+    "composed-capsules-added": _COMPOSED,
     "capsules-backwards": _COMPOSED,
     "capsules-backwards-known": _COMPOSED,
     "capsules-backwards-linear": _COMPOSED,

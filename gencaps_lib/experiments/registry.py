@@ -387,6 +387,7 @@ def _two_objects() -> list[Experiment]:
     models = {name: model(name, z=64, growth=0 if name == "autoencoder" else _GROWTH) for name in names}
     # All angles and shifts from the first step on, as for one digit in rotation-and-shift.
     models["composed-capsules-groups-at-once"] = model("composed-capsules-groups", z=64)
+    models["composed-capsules-added"] = model("composed-capsules-added", z=64, growth=_GROWTH)
     longer = {name: models[name] for name in ("composed-capsules-groups", "autoencoder-layers")}
     return [
         at_all_profiles(

@@ -24,7 +24,7 @@ from gencaps_lib.models.composed import (
     LearnedLinear,
     LinearParts,
 )
-from gencaps_lib.models.objects import GroupedCapsules, LayeredDecoder
+from gencaps_lib.models.objects import AddedCapsules, GroupedCapsules, LayeredDecoder
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import LEAK, Autoencoder, CapsuleDecoder, Decoder, Encoder, Painter, PerCapsuleLinear
 from gencaps_lib.models.registry import (
@@ -47,6 +47,7 @@ __all__ = [
     "LEAK",
     "RECONSTRUCTION_WEIGHT",
     "UNTOLD",
+    "AddedCapsules",
     "AdversarialAutoencoder",
     "Autoencoder",
     "Backwards",

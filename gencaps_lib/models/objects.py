@@ -65,10 +65,31 @@ class GroupedCapsules(ComposedCapsules):
 
     def layers(self, latent: Tensor, code: Tensor) -> Tensor:
         """What each group draws alone, before it is added and painted: ink (B, F, side, side), at least 0."""
+        ink = self.paint.painted(self._maps_of_each(latent, code)) - bias_of(self.paint)  # (B·F,1,S,S)
+        return ink.clamp(min=0).view(len(latent), self.groups, *ink.shape[2:])
+
+    def _maps_of_each(self, latent: Tensor, code: Tensor) -> Tensor:
+        """The maps that each group writes (B·F, C, S, S)."""
         addresses, activations = self.write(latent, code)
         where, what = (each.unflatten(1, (self.groups, -1)).flatten(0, 1) for each in (addresses, activations))
-        ink = self.paint.painted(route_by_address(where, what, self.size)) - bias_of(self.paint)  # (B·F,1,S,S)
-        return ink.clamp(min=0).view(len(latent), self.groups, *ink.shape[2:])
+        return route_by_address(where, what, self.size)
+
+
+class AddedCapsules(GroupedCapsules):
+    """Composed capsules in groups, each painted by itself. Their pictures are added as those of `LayeredDecoder`.
+
+    A control of `GroupedCapsules`, whose painter sees all groups at once and does not add as the targets are added.
+
+    Takes the parameters of `GroupedCapsules`.
+    """
+
+    def layers(self, latent: Tensor, code: Tensor) -> Tensor:
+        """What each group adds to the picture: ink (B, F, side, side), from 0 to 1."""
+        pictures = self.paint(self._maps_of_each(latent, code))  # (B·F,1,S,S)
+        return (pictures - BACKGROUND).view(len(latent), self.groups, *pictures.shape[2:]) / 2
+
+    def forward(self, latent: Tensor, code: Tensor) -> Tensor:
+        return added(self.layers(latent, code))
 
 
 class LayeredDecoder(ConvDecoder):
@@ -110,4 +131,9 @@ class LayeredDecoder(ConvDecoder):
         return (moved[:, 0] - BACKGROUND).view(*drawn.shape[:2], *moved.shape[2:]) / 2
 
     def forward(self, latent: Tensor, code: Tensor) -> Tensor:
-        return 2 * self.layers(latent, code).sum(1, keepdim=True).clamp(max=1) + BACKGROUND
+        return added(self.layers(latent, code))
+
+
+def added(layers: Tensor) -> Tensor:
+    """The picture (B, 1, S, S) of layers of ink (B, F, S, S): their sum, to white at most."""
+    return 2 * layers.sum(1, keepdim=True).clamp(max=1) + BACKGROUND

@@ -24,7 +24,7 @@ from gencaps_lib.models.backwards import Backwards
 from gencaps_lib.models.baselines import CoordinateDecoder, SpatialBroadcast, WarpedDecoder
 from gencaps_lib.models.classifiers import CLASSIFIERS
 from gencaps_lib.models.composed import BalancedAutoencoder, ComposedCapsules, GrowingCapsules, LinearParts
-from gencaps_lib.models.objects import GroupedCapsules, LayeredDecoder
+from gencaps_lib.models.objects import AddedCapsules, GroupedCapsules, LayeredDecoder
 from gencaps_lib.models.oriented import OrientedCapsules
 from gencaps_lib.models.parts import Autoencoder, Decoder, Encoder, PerCapsuleLinear
 from gencaps_lib.models.untold import OneWayAutoencoder, UntoldAutoencoder
@@ -112,6 +112,7 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules-balanced": (BalancedAutoencoder, partial(ComposedCapsules, action="generator")),
     "linear-parts": (Autoencoder, LinearParts),
     "composed-capsules-groups": (Autoencoder, partial(GroupedCapsules, action="generator")),
+    "composed-capsules-added": (Autoencoder, partial(AddedCapsules, action="generator")),
     "autoencoder-warp": (Autoencoder, WarpedDecoder),
     "autoencoder-layers": (Autoencoder, LayeredDecoder),
     "coordinate-decoder": (Autoencoder, CoordinateDecoder),
