@@ -88,7 +88,7 @@ class Digits:
             raise ValueError(f"labels must be from 0 to 9; got {int(self.labels.min())} … {int(self.labels.max())}")
         low, high = map(float, self.images.aminmax()) if len(self.labels) else (-1, 1)
         if not -1 <= low <= high <= 1:  # nor NaN
-            raise ValueError(f"pixels must be from -1, the background, to 1; got {low:g} … {high:g}")
+            raise ValueError(f"pixels must be from -1, the background, to 1; got {low} … {high}")
 
     def __len__(self) -> int:
         return len(self.labels)

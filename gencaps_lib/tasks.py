@@ -27,7 +27,7 @@ class Task:
     Attributes
     ----------
     name : the task's name, equal to its experiment's
-    transform : Shift or Rotation
+    transform : for example Shift or Rotation
     seen : ten (low, high), the training range of each digit on every axis of the transform, ends included
     held_out : the digits with a small training range, which the question is about
     digits : the digits in training and in the test

@@ -275,7 +275,7 @@ def test_embedded_digits_stand_in_only_where_mnist_is_not_here(mnist, tmp_path, 
         (lambda digits: {"labels": digits.labels - 1}, "labels must be from 0 to 9; got -1 … 8"),
         (
             lambda digits: {"images": 255 * digits.images},
-            "pixels must be from -1, the background, to 1; got -255 … 255",
+            "pixels must be from -1, the background, to 1; got -255.0 … 255.0",
         ),
         (lambda digits: {"images": digits.images / 0}, "pixels must be from -1, the background, to 1; got nan … nan"),
     ],

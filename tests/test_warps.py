@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.tasks import draw_batch
 from gencaps_lib.transforms import (
     BicubicRotation,
     CoarseRotation,
@@ -103,6 +105,23 @@ def test_coarse_rotation_draws_every_multiple_in_the_range_and_no_other(generato
     assert values.tolist() == [-72, -36, 0, 36, 72]
     assert counts.min() > 300
     assert transform.draw(low / 4, high / 4, generator).unique().tolist() == [0]
+    for step in (36, 72, 40, 120):
+        coarse = CoarseRotation(step)
+        all_round = coarse.draw(torch.full((500,), -180.0), torch.full((500,), 179.0), generator).flatten()
+        assert sorted(coarse.candidates()[0].flatten().tolist()) == all_round.unique().tolist()
+    for step in (0, -36, 50):
+        with pytest.raises(ValueError, match=f"a positive divisor of 360; got {step}"):
+            CoarseRotation(step)
+
+
+def test_a_model_of_coarse_rotations_is_shown_black_and_white_digits(digits, generator):
+    task = EXPERIMENTS["rotation-coarse-backwards"].at("smoke").task
+    batch = draw_batch(task, digits.of(*task.digits), 20, generator)
+    assert set(batch.images.unique().tolist()) == set(batch.target.unique().tolist()) == {-1.0, 1.0}
+    assert CoarseRotation().at_rest(digits.images[:2].double()).dtype == torch.float64
+    assert not any(task.transform.is_peak(point) for point in task.grid)  # 0° and ±180° count
+    with pytest.raises(TypeError, match="floating point"):
+        CoarseRotation().at_rest(digits.images[:2].byte())
 
 
 def test_an_unknown_interpolation_is_refused(digits):

@@ -118,7 +118,7 @@ def mover(transform: Transform) -> Callable[..., Image.Image]:
         The port does not know the transform.
     """
     for kind, move in _MOVES.items():
-        if isinstance(transform, kind):
+        if isinstance(transform, kind) and type(transform).apply is kind.apply:  # its own, or inherited
             return move
     raise ValueError(
         f"the straightforward port cannot make a {type(transform).__name__}: add it to gencaps_lib/bench/naive.py"

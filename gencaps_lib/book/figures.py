@@ -363,7 +363,7 @@ def reconstructions(
     title : what the picture shows
     source : data, profile, steps and seed
     """
-    latents = model.encode(digits.images)
+    latents = model.encode(task.picture(digits.images))
     device = digits.images.device
     values = task.transform.along_grid(torch.tensor(points, dtype=torch.float32, device=device))
     rows = []

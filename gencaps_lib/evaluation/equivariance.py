@@ -44,7 +44,7 @@ def _code_at(task: Task, point: float, like: Tensor) -> Tensor:
 
 def _untransformed(model: DrawingModel, task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
     """The latent codes of images, and the model's drawings at the identity."""
-    latent = model.encode(images)
+    latent = model.encode(task.picture(images))
     return latent, model.decode(latent, _code_at(task, 0.0, latent))
 
 

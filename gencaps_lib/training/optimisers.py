@@ -20,9 +20,11 @@ import torch
 from torch import Tensor
 
 SCHEDULES = ("constant", "one-cycle")
-# Optimisers of PyTorch that would fail at their first step, and why.
+# Optimisers of PyTorch that would fail before or at their first step, and why.
 UNFIT = {
     "lbfgs": "computes the loss several times a step, and training computes it once",
+    "muon": "takes matrices only, and every model here has biases",
+    "optimizer": "is the base class of all",
     "sparseadam": "takes sparse gradients only, and no model here has them",
 }
 

@@ -1,4 +1,4 @@
-"""Families of transforms: the article's (shift, rotation), and scale, shear, and rotation with shift.
+"""Families of transforms: the article's (shift, rotation), and scale, shear, rotation with shift, and other rotations.
 
 Each is a `Transform`. For matrices and generators see `matrices`.
 """
@@ -13,12 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencaps_lib.transforms.images import BACKGROUND, SIDE, rotate, shift, warp
+from gencaps_lib.transforms.images import BACKGROUND, SIDE, check_images, rotate, shift, warp
 from gencaps_lib.transforms.matrices import affine, rotation, translation
 
 
 class Transform(Protocol):
-    """What a task needs of a transform. `values` are (B, dimensions) tensors."""
+    """What a task needs of a transform. `values` are (B, dimensions) tensors.
+
+    Two methods are optional. ``at_rest(images)`` makes what a model is shown of images, of the same shape, where that
+    is not the images themselves; ``candidates()`` makes the values that a search tries, see `Rotation.candidates`.
+    """
 
     @property
     def unit(self) -> str:
@@ -202,8 +206,13 @@ class BicubicRotation(Rotation):
 class CoarseRotation(Rotation):
     """Rotations of black and white digits by multiples of `step` degrees, each pixel as the nearest one was.
 
-    Pixels with a grey level above 128 of 255 are ink. So nothing is blurred at any angle, and no point of a grid is a
-    peak.
+    Pixels with a grey level above 128 of 255 are ink. Nothing is blurred at any angle, so every point of a grid counts.
+    A range must hold a multiple of `step`; a range that grows in training grows in jumps.
+
+    Raises
+    ------
+    ValueError
+        The step is not a positive divisor of 360.
 
     References
     ----------
@@ -212,14 +221,19 @@ class CoarseRotation(Rotation):
 
     step: int = 36
 
+    def __post_init__(self) -> None:
+        if self.step < 1 or 360 % self.step:
+            raise ValueError(f"the step must be a positive divisor of 360; got {self.step}")
+
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
         first, last = (low / self.step).ceil(), (high / self.step).floor()
         uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
         return (self.step * (first + (uniform * (last - first + 1)).floor()))[:, None]
 
     def at_rest(self, images: Tensor) -> Tensor:
-        """The black and white digits, not turned."""
-        return torch.where(images > 128.5 / 127.5 - 1, 1.0, BACKGROUND)
+        """The black and white digits, not turned; of the images' shape and dtype."""
+        check_images(images)
+        return torch.where(images > 128.5 / 127.5 - 1, 1.0, BACKGROUND).to(images.dtype)
 
     def apply(self, images: Tensor, values: Tensor) -> Tensor:
         turned = rotation(values[:, 0].double() * (math.pi / 180))
@@ -229,7 +243,8 @@ class CoarseRotation(Rotation):
         return False
 
     def candidates(self) -> list[Tensor]:
-        return [self.along_grid(torch.arange(-180.0, 180, self.step))]
+        angles = self.step * torch.arange(360.0 / self.step)
+        return [self.along_grid((angles + 180) % 360 - 180)]
 
 
 @dataclass(frozen=True)
