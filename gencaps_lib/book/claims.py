@@ -333,7 +333,7 @@ def _names(
     experiment: str = "rotation-backwards",
     **rest: Any,
 ) -> Claim:
-    """A claim about the shares (within, beyond) of held-out digits that capsules run backwards name, and other models."""
+    """A claim about the shares (within, beyond) of held-out digits that models name, capsules run backwards first."""
 
     def of_seed(results: Mapping[str, Result], task: Task) -> float:
         return measure(*(shares(results[model], task, task.held_out) for model in (_BACKWARDS, *others)))
@@ -474,7 +474,8 @@ LAW_CLAIMS: tuple[Claim, ...] = tuple(
     )
 )
 # The same rules, of 2026-11-27 and before any run, where *no* digit was seen beyond: on the pictures of Dinh and Deny
-# (2026). Does it take a law here?
+# (2026). Does it take a law here? It was noticed after the runs that on this grid, which holds with each angle that one
+# half a turn on, a matrix that is linear in cosine and sine has to name as many beyond as within.
 _COARSE = "rotation-coarse-backwards"
 COARSE_CLAIMS: tuple[Claim, ...] = (
     *_beyond(_COARSE, who="digits"),

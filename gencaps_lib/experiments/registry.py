@@ -526,7 +526,7 @@ def _backwards_beyond() -> list[Experiment]:
     }
     return [
         at_all_profiles(
-            "name digits at angles at which none was seen, on the pictures of Dinh and Deny",
+            "name digits at angles at which none was seen, of digits as Dinh and Deny make them",
             (),
             models | lawless,
             coarse,
