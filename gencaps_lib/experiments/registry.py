@@ -399,6 +399,11 @@ def _two_objects() -> list[Experiment]:
     ]
 
 
+def _lawless() -> Models:
+    """Capsules run backwards that have a matrix for each angle, but no law that leads from one to another."""
+    return {name: model(name, z=32, growth=_GROWTH) for name in ("capsules-backwards-linear", "capsules-backwards-map")}
+
+
 def _rotation_ranges() -> list[Experiment]:
     """The test of capsules that recognise: 3 and 4 are seen near upright only. 6 and 9 look alike and are left out.
 
@@ -438,10 +443,6 @@ def _rotation_ranges() -> list[Experiment]:
         smallest = replace(task, grid=_SOME_ANGLES[::8])
         return at_all_profiles(title, (), models, task, task, smallest, steps=1800, full_steps=20_000, test_digits=20)
 
-    # A matrix for each angle, but no law that leads from one to another.
-    lawless = {
-        name: model(name, z=32, growth=_GROWTH) for name in ("capsules-backwards-linear", "capsules-backwards-map")
-    }
     return [
         named_at_once(
             "recognise a '3' and a '4' at angles at which only other digits were seen",
@@ -453,7 +454,7 @@ def _rotation_ranges() -> list[Experiment]:
             {
                 "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
                 "capsules-backwards-known": model("capsules-backwards-known", z=32, growth=_GROWTH),
-                **lawless,
+                **_lawless(),
                 "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
                 "surest-upright": model("surest-upright"),
                 "spatial-transformer": model("spatial-transformer"),
@@ -464,7 +465,7 @@ def _rotation_ranges() -> list[Experiment]:
             "the same by one that saw no digit turned but the '2'",
             {
                 "capsules-backwards": model("capsules-backwards", z=32, growth=_GROWTH),
-                **lawless,
+                **_lawless(),
                 "warp-backwards": model("warp-backwards", z=32, growth=_GROWTH),
                 "plain-classifier": model("plain-classifier"),
             },
@@ -521,14 +522,11 @@ def _backwards_beyond() -> list[Experiment]:
         held_out=tuple(range(9)),
         digits=tuple(range(9)),
     )
-    lawless = {
-        name: model(name, z=32, growth=_GROWTH) for name in ("capsules-backwards-linear", "capsules-backwards-map")
-    }
     return [
         at_all_profiles(
             "name digits at angles at which none was seen, of digits as Dinh and Deny make them",
             (),
-            models | lawless,
+            {**models, **_lawless()},
             coarse,
             steps=1800,
             full_steps=20_000,
