@@ -62,16 +62,16 @@ def test_six_and_nine_are_one_answer_and_no_other_two_are():
 
 
 def test_shares_equal_a_loop_over_images(digits):
-    """Images that carry their label in one pixel and a number in another; a model that draws a false label on some."""
+    """Images with a hundredth of label and number in two pixels; a model that draws a false label on some."""
     some = digits.first(3)
     images = some.images.clone()
-    images[:, 0, 0, 0] = some.labels
-    images[:, 0, 0, 1] = torch.arange(len(some))
+    images[:, 0, 0, 0] = some.labels / 100
+    images[:, 0, 0, 1] = torch.arange(len(some)) / 100
     some = replace(some, images=images)
     task = replace(TURNING, transform=Shift(1), grid=(-1, 0, 1))
 
     def draw(images, code):
-        label, number = images[:, 0, 0, :2].unbind(1)
+        label, number = (100 * images[:, 0, 0, :2]).round().unbind(1)
         wrong = (code[:, 0] > 0) & (number >= 14)
         return (label + wrong)[:, None, None, None].expand(-1, 1, 30, 30)
 
