@@ -53,8 +53,11 @@ def make(name: str, train: Digits, test: Digits, profile: str, seed: int = 0, pr
         models.append(model.cpu())
         model.decoder.half().float().requires_grad_(False)
         with torch.no_grad():
-            latents[part] = model.encode(shown.images)
-            spread[part] = torch.cat([model.encode(images) for images in judged.images.split(500)]).std(0)
+            latents[part], every = (
+                torch.cat([model.encode(experiment.task.picture(images)) for images in digits.images.split(500)])
+                for digits in (shown, judged)
+            )
+            spread[part] = every.std(0)
     about = (
         f"{profile} profile: {experiment.steps:,} steps of {experiment.batch} images, seed {seed}; "
         f"data: {train.source}; {result.machine['device']}, PyTorch {result.machine['torch']}, commit "

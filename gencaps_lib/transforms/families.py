@@ -193,13 +193,17 @@ class Rotation:
         return [self.along_grid(torch.arange(-180.0, 180, STEP))]
 
 
+def _turned(images: Tensor, values: Tensor, interpolation: str) -> Tensor:
+    """Images, turned by values (B, 1), in degrees, with another interpolation than `rotate` has."""
+    return warp(images, rotation(values[:, 0].double() * (math.pi / 180)), interpolation=interpolation)
+
+
 @dataclass(frozen=True)
 class BicubicRotation(Rotation):
     """Rotations with bicubic interpolation, clipped to [-1, 1]: a control of models that move pictures bilinearly."""
 
     def apply(self, images: Tensor, values: Tensor) -> Tensor:
-        turned = warp(images, rotation(values[:, 0].double() * (math.pi / 180)), interpolation="bicubic")
-        return turned.clamp(-1, 1)
+        return _turned(images, values, "bicubic").clamp(-1, 1)
 
 
 @dataclass(frozen=True)
@@ -236,8 +240,7 @@ class CoarseRotation(Rotation):
         return torch.where(images > 128.5 / 127.5 - 1, 1.0, BACKGROUND).to(images.dtype)
 
     def apply(self, images: Tensor, values: Tensor) -> Tensor:
-        turned = rotation(values[:, 0].double() * (math.pi / 180))
-        return warp(self.at_rest(images), turned, interpolation="nearest")
+        return _turned(self.at_rest(images), values, "nearest")
 
     def is_peak(self, point: float) -> bool:
         return False
