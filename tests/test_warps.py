@@ -12,6 +12,7 @@ from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.tasks import draw_batch
 from gencaps_lib.transforms import (
     BicubicRotation,
+    CoarseRawRotation,
     CoarseRotation,
     RawRotation,
     Rotation,
@@ -112,6 +113,17 @@ def test_coarse_rotation_draws_every_multiple_in_the_range_and_no_other(generato
     for step in (0, -36, 50):
         with pytest.raises(ValueError, match=f"a positive divisor of 360; got {step}"):
             CoarseRotation(step)
+
+
+def test_coarse_rotations_with_the_raw_code_differ_in_their_code_only(digits):
+    images, angles = digits.images[:4], torch.tensor([[-160.0], [-40], [0], [120]])
+    raw, coarse = CoarseRawRotation(40), CoarseRotation(40)
+    assert torch.equal(raw.apply(images, angles), coarse.apply(images, angles))
+    assert torch.equal(raw.at_rest(images), coarse.at_rest(images))
+    assert torch.equal(raw.candidates()[0], coarse.candidates()[0])
+    assert torch.equal(raw.code(angles), angles / 180)
+    grid = EXPERIMENTS["rotation-coarse-raw-backwards"].at("quick").task.grid
+    assert not {(one + 180) % 360 for one in grid} & {one % 360 for one in grid}  # none is another and half a turn
 
 
 def test_a_model_of_coarse_rotations_is_shown_black_and_white_digits(digits, generator):

@@ -486,6 +486,13 @@ COARSE_CLAIMS: tuple[Claim, ...] = (
     *_beyond(_COARSE, who="digits"),
     *_law_adds(_COARSE, FAILS, HOLDS),
 )
+# So the same rules again, of the same day and before any run, where that is not so: on multiples of 40°, of which none
+# is another and half a turn. The angle is told as one number, not as cosine and sine, the entries of the true matrix.
+_COARSE_RAW = "rotation-coarse-raw-backwards"
+COARSE_RAW_CLAIMS: tuple[Claim, ...] = (
+    *_beyond(_COARSE_RAW, who="digits"),
+    *_law_adds(_COARSE_RAW, HOLDS, HOLDS),
+)
 UNASKED_CLAIMS: tuple[Claim, ...] = (
     _names_more(
         "A spatial transformer, a network that learns to move its picture, does not",
@@ -829,6 +836,7 @@ FRESH_CLAIMS: tuple[Claim, ...] = (
     *ONE_CLASS_CLAIMS,
     *LAW_CLAIMS,
     *COARSE_CLAIMS,
+    *COARSE_RAW_CLAIMS,
     *UNASKED_CLAIMS,
     *UNTOLD_CLAIMS,
     *DEPTH_CLAIMS,

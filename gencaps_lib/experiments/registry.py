@@ -13,6 +13,7 @@ from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import REFERENCE, Optimiser
 from gencaps_lib.transforms import (
     BicubicRotation,
+    CoarseRawRotation,
     CoarseRotation,
     RawRotation,
     Rotation,
@@ -522,15 +523,23 @@ def _backwards_beyond() -> list[Experiment]:
         held_out=tuple(range(9)),
         digits=tuple(range(9)),
     )
+    # No angle is another and half a turn, and the code has no entry of the true matrix.
+    coarse_raw = replace(
+        coarse,
+        name="rotation-coarse-raw-backwards",
+        transform=CoarseRawRotation(40),
+        seen=training_ranges((-80, 80), {}),
+        grid=tuple(range(-160, 161, 40)),
+        inside=(-80, 80),
+        outside=120,
+    )
+
+    def coarsely(title: str, task: Task) -> Experiment:
+        return at_all_profiles(title, (), {**models, **_lawless()}, task, steps=1800, full_steps=20_000)
+
     return [
-        at_all_profiles(
-            "name digits at angles at which none was seen, of digits as Dinh and Deny make them",
-            (),
-            {**models, **_lawless()},
-            coarse,
-            steps=1800,
-            full_steps=20_000,
-        ),
+        coarsely("name digits at angles at which none was seen, of digits as Dinh and Deny make them", coarse),
+        coarsely("the same at angles that are no half turns apart, told as one number", coarse_raw),
         entry(
             "name a '3' and a '4' by drawing them, shifted to where only other digits were seen",
             shifts(20, (-5, 4), 4),

@@ -2,6 +2,7 @@
 
 from gencaps_lib.transforms.families import (
     BicubicRotation,
+    CoarseRawRotation,
     CoarseRotation,
     RawRotation,
     Rotation,
@@ -30,6 +31,7 @@ __all__ = [
     "BACKGROUND",
     "SIDE",
     "BicubicRotation",
+    "CoarseRawRotation",
     "CoarseRotation",
     "RawRotation",
     "Rotation",

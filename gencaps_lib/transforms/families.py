@@ -264,6 +264,11 @@ class RawRotation(Rotation):
 
 
 @dataclass(frozen=True)
+class CoarseRawRotation(RawRotation, CoarseRotation):
+    """Coarse rotations whose code is angle ÷ 180°: their true matrix is not linear in it."""
+
+
+@dataclass(frozen=True)
 class _OneParameter:
     """An affine transform with one parameter, on a canvas with `margin` extra pixels on every side.
 
