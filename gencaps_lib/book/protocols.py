@@ -1,4 +1,4 @@
-"""What each protocol says: tables of claims, of losses beside the authors', and of bands of angles."""
+"""What each profile says: tables of claims, of losses beside the authors', and of bands of angles."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def verdicts(
     about: str = "Claims of the article",
     wanted: Callable[[Mapping[str, Decision]], bool] = bool,
 ) -> Table:
-    """What each protocol says of the article's claims, by the rules of the library's module `verdicts`.
+    """What each profile says of the article's claims, by the rules of the library's module `verdicts`.
 
     Parameters
     ----------
     found : the results that judge, see `results.fresh`
     about : the claims, in words
-    wanted : of a claim's decisions by protocol, whether to show it; by default if there is any
+    wanted : of a claim's decisions by profile, whether to show it; by default if there is any
     """
     decided = [(claim, decide(claim, found)) for claim in CLAIMS]
     return Table(
@@ -44,13 +44,13 @@ def verdicts(
             for claim, decisions in decided
             if decisions and wanted(decisions)
         ],
-        caption=f'{about} (MNIST; rules of {WRITTEN}; the longest protocol that has the runs decides; "over the '
+        caption=f'{about} (MNIST; rules of {WRITTEN}; the longest profile that has the runs decides; "over the '
         "others'\": divided by the ratio of the digits that saw all places)",
     )
 
 
 def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Table:
-    """The errors of the held-out digits, the authors' and ours: a row for each model at each protocol.
+    """The errors of the held-out digits, the authors' and ours: a row for each model at each profile.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def beside_authors(found: Found, *models: str, test: Digits | None = None) -> Ta
                     own.append([model, profile, *_ours(experiments[experiment][model])])
         own += blank.get(experiment, [])
         rows += [[experiment, *row] for row in own] if len(groups) > 1 else own
-    header = [*(["experiment"] if len(groups) > 1 else []), "model", "protocol"]
+    header = [*(["experiment"] if len(groups) > 1 else []), "model", "profile"]
     return Table(
         [*header, "'4' in", "'4' out", "ratio", "over the others'", "'9' out", "others out"],
         rows,
@@ -109,7 +109,7 @@ def _ours(runs: Runs) -> list[str]:
 
 
 def _blanks(names: Iterable[str], found: Found, test: Digits) -> dict[str, list[list[str]]]:
-    """Of each experiment, a blank image's errors of '4' at each protocol, since canvases and test digits differ."""
+    """Of each experiment, a blank image's errors of '4' at each profile, since canvases and test digits differ."""
     rows: dict[str, list[list[str]]] = {}
     curves: dict[tuple, Sequence[float]] = {}  # experiments share them
     for name in names:
@@ -118,7 +118,7 @@ def _blanks(names: Iterable[str], found: Found, test: Digits) -> dict[str, list[
         if sources - {test.source}:
             rows[name] = [["blank image", "", f"needs other digits than {test.source}", *[""] * 5]]
             continue
-        of_curve: dict[tuple, list[str]] = {}  # the protocols that have it
+        of_curve: dict[tuple, list[str]] = {}  # the profiles that have it
         for profile in found:
             if not runs[profile] and profile != "full":  # the authors' protocol, whether we have runs of it or not
                 continue
@@ -137,7 +137,7 @@ def _blanks(names: Iterable[str], found: Found, test: Digits) -> dict[str, list[
 
 
 def bands(found: Found, experiment: str, *models: str) -> Table:
-    """The held-out digits' loss by the distance from the one angle that was seen, at each protocol.
+    """The held-out digits' loss by the distance from the one angle that was seen, at each profile.
 
     A mean over all angles hides that one model may win near that angle, and another far away.
 
@@ -157,7 +157,7 @@ def bands(found: Found, experiment: str, *models: str) -> Table:
         for digit in runs.task.held_out
     ]
     return Table(
-        ["protocol", "model", "digit", *ends],
+        ["profile", "model", "digit", *ends],
         rows,
         caption="Mean squared error by the distance from the one angle that was seen (MNIST; seeds from 10 on; runs "
         "that never learned are left out)",
@@ -166,7 +166,7 @@ def bands(found: Found, experiment: str, *models: str) -> Table:
 
 @own_style()
 def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = bool) -> Picture:
-    """The effects of the article's claims with their intervals: a row for each claim, a mark for each protocol.
+    """The effects of the article's claims with their intervals: a row for each claim, a mark for each profile.
 
     Parameters
     ----------
@@ -201,10 +201,10 @@ def effects(found: Found, wanted: Callable[[Mapping[str, Decision]], bool] = boo
         values = ", ".join(f"{profile} {decision.effect.value:.2f}" for profile, decision in decisions.items())
         told.append(f"{claim.text} ({claim.rule}): {values}")
     handles = [Line2D([], [], color=colour, marker=mark, label=name) for name, (mark, colour) in marks.items()]
-    bounds = Line2D([], [], color="#D55E00", lw=2, marker=">", label="bound")
+    bounds = Line2D([], [], color="#D55E00", lw=2, marker=">", label="bound (the arrow: holds)")
     figure.legend(handles=[*handles, bounds], loc="outside lower center", ncols=4, fontsize=11)
     log_scale(axes, "x")
     axes.xaxis.set_major_locator(FixedLocator([0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 10]))
     axes.set(ylim=(len(rows) - 0.5, -0.7), yticks=[], xlabel="effect (a ratio) with its 95 % interval")
     axes.spines["left"].set_visible(False)
-    return Picture(figure, alt="Effects of the claims at each protocol. " + "; ".join(told) + ".")
+    return Picture(figure, alt="Effects of the claims at each profile. " + "; ".join(told) + ".")

@@ -61,7 +61,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _article(judging: Mapping[str, Found]) -> Iterable[str]:
-    """One row for each of the article's claims: the verdict of the longest protocol, and the result of each one."""
+    """One row for each of the article's claims: the verdict of the longest profile, and the result of each one."""
     rows = [("verdict", "experiment", "claim of the article", *judging, "rule")]
     for claim in CLAIMS:
         decisions = decide(claim, judging)
