@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from typing import Any
 
@@ -63,6 +64,13 @@ def folder(text: str) -> str:
     return text
 
 
+def there(text: str) -> str:
+    """The name of a folder that exists."""
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return text
+
+
 def share(text: str) -> float:
     """A number above 0 and at most 1."""
     number = positive_number(text)
@@ -85,7 +93,8 @@ def positive_number(text: str) -> float:
 def usable(device: str) -> str:
     """Return a device's name; a ValueError if this machine cannot use the device."""
     try:
-        torch.empty(0, device=device)
+        if torch.empty(0, device=device).is_meta:
+            raise RuntimeError("it holds no numbers")
     except (RuntimeError, AssertionError) as error:
         cause = str(error).splitlines()[0]
         raise ValueError(f"device {device!r} cannot be used here ({cause}): try --device cpu") from None
@@ -107,5 +116,5 @@ def add_data_and_folder(parser: argparse.ArgumentParser, default: str) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the folder of the digits and for the device."""
-    parser.add_argument("--data", metavar="DIR", help="folder with MNIST's files, or with MNIST/raw")
+    parser.add_argument("--data", metavar="DIR", type=there, help="folder with MNIST's files, or with MNIST/raw")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")

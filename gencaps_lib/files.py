@@ -45,8 +45,11 @@ def _draft(path: Path, content: bytes) -> Path:
     return draft
 
 
+ROOM = 2**20  # bytes, about what a run writes; a full disk still takes an empty file
+
+
 def check_writable(path: Path) -> None:
-    """Make a file's folder, then write a draft there and delete it. Call this before hours of work.
+    """Make a file's folder, then write a draft of `ROOM` bytes there and delete it. Call this before hours of work.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _draft(path, b"").unlink()
+    _draft(path, bytes(ROOM)).unlink()
 
 
 def write_whole(path: Path, content: bytes, beside: Mapping[Path, bytes | None] = MappingProxyType({})) -> None:

@@ -19,6 +19,8 @@ from torch import Tensor
 from gencaps_lib.data import Digits
 from gencaps_lib.transforms import Transform, TwoObjects
 
+LONGEST_NAME = 100  # characters; file systems take about 255 bytes
+
 
 @dataclass(frozen=True)
 class Task:
@@ -41,8 +43,9 @@ class Task:
     Raises
     ------
     ValueError
-        A name that cannot be a folder's, ranges that are not ten or not finite, an empty grid, a digit that is not from
-        0 to 9, or a held-out digit that is not among the digits.
+        A name that cannot be a folder's, ranges that are not ten, not finite or none of the transform's, an empty grid,
+        a point that counts on both sides, a digit that is not from 0 to 9, no held-out digit, or one that is not among
+        the digits.
     """
 
     name: str
@@ -55,26 +58,34 @@ class Task:
     digits: tuple[int, ...] = tuple(range(10))
 
     def __post_init__(self) -> None:
-        if {*"/\\\0"} & {*self.name} or not self.name.strip(" ."):
-            raise ValueError(f"results are kept under a task's name, so it must be that of a folder; got {self.name!r}")
+        check_name(self.name, "task")
         if len(self.seen) != 10:
             raise ValueError(f"seen must have one (low, high) for each of the ten digits; got {len(self.seen)}")
         for name in ("grid", "inside", "held_out", "digits"):
             given = getattr(self, name)
             given = sorted(given) if isinstance(given, (set, frozenset)) else given
-            object.__setattr__(self, name, tuple(map(_python, given)))
+            convert = _whole if name in ("held_out", "digits") else _python
+            object.__setattr__(self, name, tuple(map(convert, given)))
         object.__setattr__(self, "seen", tuple((_python(low), _python(high)) for low, high in self.seen))
         object.__setattr__(self, "outside", _python(self.outside))
-        if not all(map(math.isfinite, (*chain.from_iterable(self.seen), *self.grid))):
-            raise ValueError("every range in seen and every point of the grid must be finite")
+        if not all(map(math.isfinite, (*chain.from_iterable(self.seen), *self.grid, *self.inside, self.outside))):
+            raise ValueError("every range in seen, every point of the grid, inside and outside must be finite")
         if any(low > high for low, high in (*self.seen, self.inside)):
             raise ValueError("every range in seen, and inside, must run from low to high")
+        check_range = getattr(self.transform, "check_range", None)
+        if check_range is not None:
+            for ends in dict.fromkeys(self.seen):
+                check_range(*ends)
         if not self.grid:
             raise ValueError("the grid is empty: name at least one point to test")
         if wrong := set(self.digits) - set(range(10)):
             raise ValueError(f"digits must be whole numbers from 0 to 9; got {', '.join(map(repr, wrong))}")
         if wrong := set(self.held_out) - set(self.digits):
             raise ValueError(f"held-out digits must be among the task's digits; got {', '.join(map(repr, wrong))}")
+        if not self.held_out:
+            raise ValueError("no digit is held out: name at least one, of which the question is asked")
+        if both := [point for point in self.grid if self.is_inside(point) and self.is_outside(point)]:
+            raise ValueError(f"points count as in range and as out of it: {', '.join(map(str, both))} ({self.scored})")
 
     def sample(self, labels: Tensor, generator: torch.Generator | None = None, reach: Tensor | None = None) -> Tensor:
         """Draw a training value for each label (B,), uniformly from the digit's range: (B, dimensions).
@@ -136,6 +147,30 @@ class Task:
 def _python(number: Any) -> Any:
     """A number of NumPy or PyTorch as one of Python; others as they are."""
     return number.item() if hasattr(number, "item") else number
+
+
+def _whole(number: Any) -> Any:
+    """As `_python`; a whole float as an int."""
+    number = _python(number)
+    return int(number) if isinstance(number, (bool, float)) and number == int(number) else number
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise a ValueError if `name`, of a task or a model (`what`), cannot be a folder's."""
+    if {*"/\\\0"} & {*name} or not name.strip(" .") or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"results are kept under a {what}'s name, so it must be that of a folder, of at most {LONGEST_NAME} "
+            f"characters; got {name[:LONGEST_NAME]!r}"
+        )
+
+
+def check_drawn(drawn: Tensor, target: Tensor) -> None:
+    """Raise a ValueError if a drawing has not its target's shape: their difference would be taken of every pair."""
+    if drawn.shape != target.shape:
+        raise ValueError(
+            f"the model draws {tuple(drawn.shape)} where the target is {tuple(target.shape)}: was it made for another "
+            "canvas, or is an axis missing?"
+        )
 
 
 @cache

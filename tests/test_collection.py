@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from gencaps_lib import models as models_of
 from gencaps_lib import results
 from gencaps_lib.data import load_digits
 from gencaps_lib.evaluation import image_losses, transfer_ratio
-from gencaps_lib.experiments import EXPERIMENTS
+from gencaps_lib.experiments import EXPERIMENTS, ModelSpec
 from gencaps_lib.results import ResultError, readable
 from gencaps_lib.results.statistics import bootstrap
 
@@ -166,6 +167,31 @@ def test_of_a_classifier_nothing_is_kept_beside_it():
     assert results.extras(experiment, "capsnet", experiment.build("capsnet"), load_digits("test", "embedded"), 0) == {}
 
 
+def test_a_decoder_of_an_architecture_that_is_unknown_here_says_so(folder, digits, monkeypatch):
+    monkeypatch.setitem(models_of.ARCHITECTURES, "own", models_of.ARCHITECTURES[MODEL])
+    mine = replace(
+        EXPERIMENT,
+        task=replace(EXPERIMENT.task, name="mine"),
+        steps=1,
+        specs={"own": ModelSpec("own", {"capsules": 8})},
+    )
+    path = results.make(mine, "own", digits, digits, progress=False).write(folder)
+    assert results.faults(path, mine) == []
+    monkeypatch.delitem(models_of.ARCHITECTURES, "own")
+    with pytest.raises(ResultError, match=r"cannot be used: unknown model 'own': choose one of") as complaint:
+        results.load_decoder(folder, mine, "own")
+    assert "delete" not in str(complaint.value)  # the file is as it was written
+    (line,) = results.faults(path, mine)
+    assert "unknown model 'own'" in line
+
+
+def test_a_folder_of_folders_names_them(tmp_path):
+    with pytest.raises(ResultError, match="name one of its folders, quick, large"):
+        results.published(results.PUBLISHED)
+    with pytest.raises(ResultError, match="no folder of a profile"):
+        results.fresh(folder=tmp_path)
+
+
 def test_a_decoder_that_was_not_kept(folder, place):
     results.write(results.read(place / "seed0.json"), folder, force=True)
     with pytest.raises(ResultError, match="only small ones"):
@@ -265,6 +291,10 @@ def test_an_own_experiment_is_kept_named_and_read(folder, own):
     assert results.faults(folder / "mine" / MODEL / "seed0.json", own) == []
     with pytest.raises(ResultError, match="give the experiment itself"):
         results.load(folder, "mine", MODEL)
+    with pytest.raises(ResultError, match="another task, or other sizes"):
+        results.load_decoder(
+            folder, replace(own, specs={MODEL: replace(own.spec(MODEL), sizes={"capsules": 8})}), MODEL
+        )
     # And it is checked as far as it can be.
     (folder / "mine" / MODEL / "seed0.gallery.npz").unlink()
     assert len(results.check(folder)) == 1

@@ -17,6 +17,7 @@ from gencaps_lib.book.verdicts import CLAIMS, decide
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES
 from gencaps_lib.models import ContinuousCapsules
 from gencaps_lib.results import cli, runs
+from gencaps_lib.routing import NotANumberError
 from gencaps_lib.training import loop
 
 QUICK = results.PUBLISHED / "quick"
@@ -63,6 +64,33 @@ def test_without_a_model_all_are_run(tmp_path):
     assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 0
     made = sorted(path.parent.name for path in (tmp_path / "results").rglob("*.json"))
     assert made == sorted(EXPERIMENTS["shift-transfer"].models)
+
+
+def test_a_model_that_draws_no_number_does_not_end_the_run(capsys, monkeypatch, tmp_path):
+    real = cli.make
+
+    def make(experiment, model, *arguments):
+        if model == "continuous-capsules":
+            raise NotANumberError("an address is not a number (NaN)")
+        return real(experiment, model, *arguments)
+
+    monkeypatch.setattr(cli, "make", make)
+    assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 1
+    assert "not a number" in capsys.readouterr().err
+    made = {path.parent.name for path in (tmp_path / "results").rglob("*.json")}
+    assert made == {*EXPERIMENTS["shift-transfer"].models} - {"continuous-capsules"}
+
+
+def test_a_result_that_cannot_be_written_ends_the_run(capsys, monkeypatch):
+    trained = []
+
+    def unwritable(result, *_arguments):
+        trained.append(result.model)
+        raise results.ResultError("cannot write it")
+
+    monkeypatch.setattr(runs, "write", unwritable)
+    assert command_line.main(["run", "shift-transfer", "--steps", "1"]) == 1
+    assert len(trained) == 1
 
 
 def test_the_data_folder_is_used(mnist, monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Loss curves and ratios, against loops over single images and hand-made curves."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small import build
@@ -17,6 +19,8 @@ from gencaps_lib.evaluation import (
 )
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import Painter
+from gencaps_lib.training import fit
+from gencaps_lib.transforms import Shift
 
 
 @torch.no_grad()
@@ -44,6 +48,22 @@ def test_a_perfect_model_has_no_loss(task, digits):
 
     curves = loss_curve(Perfect(), task, digits.first(2))
     assert all(loss == 0 for curve in curves.values() for loss in curve)
+
+
+@pytest.mark.parametrize("use", [loss_curve, lambda model, task, digits: fit(model, task, digits, 1, progress=False)])
+@pytest.mark.parametrize("shape", [lambda drawn: drawn[:, 0], lambda drawn: drawn.mean((2, 3), keepdim=True)])
+def test_a_drawing_of_another_shape_is_no_drawing(task, digits, use, shape):
+    """Broadcast, each drawing would be compared with every target."""
+    model = build("autoencoder", task)
+    model.decoder.register_forward_hook(lambda module, inputs, drawn: shape(drawn))
+    with pytest.raises(ValueError, match=r"the model draws \(.*\) where the target is \(.*, 1, 32, 32\)"):
+        use(model, task, digits.first(2))
+
+
+def test_a_model_for_another_canvas_says_so(task, digits):
+    other = replace(task, transform=Shift(4), seen=((-4, 3),) * 10, grid=(-4, 0, 3), inside=(0, 0), outside=3)
+    with pytest.raises(ValueError, match="was it made for another canvas"):
+        loss_curve(build("autoencoder", task), other, digits.first(1))
 
 
 def test_training_mode_is_restored(task, digits):

@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+import math
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small import build
@@ -14,7 +16,7 @@ from gencaps_lib.evaluation import accuracy_curve, loss_curve_and_images
 from gencaps_lib.experiments import EXPERIMENTS, PROFILES, Trial, current_profile, trials, winners
 from gencaps_lib.tasks import Task, training_ranges
 from gencaps_lib.training import REFERENCE, loop
-from gencaps_lib.transforms import Rotation, Shift
+from gencaps_lib.transforms import CoarseRotation, Rotation, Shift
 
 
 def test_shift_transfer_is_the_reference_s():
@@ -212,12 +214,39 @@ def test_a_task_of_rotations_fits_in_as_it_is(digits, generator):
         ({"name": ".."}, "under a task's name"),
         ({"name": "my/shift"}, "under a task's name"),
         ({"name": ""}, "under a task's name"),
+        ({"name": "a" * 101}, "at most 100 characters"),
+        ({"held_out": ()}, "no digit is held out"),
+        ({"held_out": (4.5,)}, "among the task's digits; got 4.5"),
+        ({"inside": (-math.inf, 0)}, "inside and outside must be finite"),
+        ({"outside": 0}, r"in range and as out of it: 0 \("),
+        ({"seen": ((0, 1.5),) * 10}, "whole ends, in pixels; got 0 … 1.5"),
+        ({"transform": CoarseRotation(36), "seen": ((5, 10),) * 10}, "no multiple of 36° from 5 to 10"),
     ],
 )
 def test_a_task_that_makes_no_sense_is_refused(change, complaint):
     good = Task("good", Shift(), ((0, 1),) * 10, (0,), (0, 0), 1)
     with pytest.raises(ValueError, match=complaint):
         replace(good, **change)
+
+
+def test_whole_floats_are_digits_too():
+    task = replace(EXPERIMENTS["shift-transfer"].task, held_out=np.array([4.0, 7.0]))
+    assert task.held_out == (4, 7)
+    assert all(type(digit) is int for digit in task.held_out)
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "../there", "a" * 101])
+def test_a_model_s_name_is_that_of_a_folder(name):
+    experiment = EXPERIMENTS["shift-transfer"].at("smoke")
+    with pytest.raises(ValueError, match="under a model's name"):
+        replace(experiment, specs={name: experiment.spec("autoencoder")})
+
+
+def test_two_objects_are_paired_among_the_task_s_digits(digits):
+    experiment = EXPERIMENTS["two-objects"].at("smoke")
+    few = replace(experiment, task=replace(experiment.task, digits=(3, 4), held_out=(4,)))
+    judged, own = few.judged(digits), digits.of(3, 4).images
+    assert all((own[:, 0] == second).flatten(1).all(1).any() for second in judged.images[:, 1])
 
 
 def test_any_profile_leads_to_any_other():

@@ -294,7 +294,7 @@ def test_a_gallery_shows_what_was_kept_and_says_what_is_missing(tmp_path):
             figures.gallery(tmp_path / "full", experiment, ["autoencoder"], 10, digit, "title")
     for content in (b"", b"junk", (drawn / "seed10.gallery.npz").read_bytes()[:200]):
         (drawn / "seed10.gallery.npz").write_bytes(content)
-        with pytest.raises(results.ResultError, match="damaged"):
+        with pytest.raises(results.ResultError, match="changed after it was written"):
             figures.gallery(tmp_path / "full", "rotation-one-shot", ["autoencoder"], 10, 4, "title")
 
 

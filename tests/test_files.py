@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 
@@ -46,6 +47,18 @@ def test_killed_at_any_moment_it_leaves_no_mixture(tmp_path, there, name, call):
     sweep(path)
     sweep(part)
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"it.json": b"new", "it.npz": b"new"}
+
+
+def test_a_disk_that_takes_an_empty_file_only_is_full(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            check_writable(tmp_path / "it.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    check_writable(tmp_path / "it.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.EPERM])

@@ -7,7 +7,7 @@ import torch
 from small import build
 
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ConvDecoder, DigitCapsules, count_parameters, layer_table
+from gencaps_lib.models import ConvDecoder, DigitCapsules, count_parameters, layer_table, make
 from gencaps_lib.models import build as build_at
 from gencaps_lib.models.adversarial import Critic
 from gencaps_lib.models.registry import ARCHITECTURES
@@ -100,6 +100,23 @@ def test_a_seed_fixes_the_weights_and_leaves_the_global_generator_alone(name, ta
     for (key, weight), again in zip(one.state_dict().items(), same.state_dict().values(), strict=True):
         assert torch.equal(weight, again), key
     assert not torch.equal(one.encoder[0].weight, other.encoder[0].weight)
+
+
+def test_a_seed_fixes_parameters_of_one_s_own_too(monkeypatch):
+    assemble, make_decoder = ARCHITECTURES["continuous-capsules"]
+
+    def with_a_home(*arguments, **sizes):
+        decoder = make_decoder(*arguments, **sizes)
+        decoder.home = torch.nn.Parameter(torch.randn(3))
+        return decoder
+
+    monkeypatch.setitem(ARCHITECTURES, "own", (assemble, with_a_home))
+    homes = []
+    for seed in (0, 0, 1):
+        torch.rand(1)
+        homes.append(make("own", SHIFT.at("smoke").task.transform, seed, capsules=4).decoder.home)
+    assert torch.equal(homes[0], homes[1])
+    assert not torch.equal(homes[0], homes[2])
 
 
 def test_weights_are_glorot_uniform_and_biases_zero():

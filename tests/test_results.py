@@ -81,7 +81,8 @@ def test_a_task_of_other_kinds_of_numbers_is_written_and_read(change, tmp_path, 
         ({}, (0, 1, 9), 0, "of the held-out digits 4 there is no test image"),
         ({"test_digits": 0}, None, 0, "of the held-out digits 4, 9 there is no test image"),
         ({"test_sample": -1}, None, 0, "at least 0 images"),
-        ({}, None, -1, "seed must be at least 0"),
+        ({}, None, 1.5, "whole number of at least 0; got 1.5"),
+        ({}, None, -1, "seed must be a whole number of at least 0"),
     ],
 )
 def test_what_cannot_be_judged_or_kept_is_refused_before_the_training(
@@ -153,8 +154,10 @@ def test_what_was_interrupted_replaces_only_what_is_less(outcome, tmp_path):
     assert results.read(path).made == 4
     results.write(outcome, tmp_path, force=True)  # of two steps, and whole
     with pytest.raises(ResultError, match="is kept: it has 2 steps"):
-        results.write(interrupted(4), tmp_path, force=True)
+        results.write(interrupted(2), tmp_path, force=True)
     assert same(results.read(path), outcome)
+    results.write(interrupted(4), tmp_path, force=True)  # of a longer training
+    assert results.read(path).made == 4
     path.write_text("damaged", encoding="utf-8")
     results.write(interrupted(1), tmp_path, force=True)
 

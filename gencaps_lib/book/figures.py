@@ -10,7 +10,6 @@ import base64
 import html
 import io
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from gencaps_lib.book.captions import Captioned
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, DrawingModel, held_out_ratio, mean_inside, mean_outside, transfer_ratio
 from gencaps_lib.experiments import named
-from gencaps_lib.results import GALLERY, IMAGES, ResultError, Runs, beside, read, result_path
+from gencaps_lib.results import GALLERY, IMAGES, Runs, read, read_beside, result_path
 from gencaps_lib.tables import Table
 from gencaps_lib.tasks import Task
 
@@ -419,20 +418,17 @@ def gallery(
     ResultError
         A result or its pictures cannot be read.
     ValueError
-        The experiment is not in the registry, or the digit was not held out.
+        The experiment is not in the registry, no model is named, or the digit was not held out.
     """
+    if isinstance(models, str) or not models:
+        raise ValueError(f"name the models in a list; got {models!r}")
     paths = [result_path(folder, experiment, model, seed) for model in models]
     first = read(paths[0])
     task = named(experiment).at(first.profile).task
     if digit not in task.held_out:
         raise ValueError(f"there are pictures of {', '.join(map(str, task.held_out))} only; got {digit}")
     column = IMAGES * task.held_out.index(digit)
-    try:
-        stored = [np.load(io.BytesIO(beside(path, GALLERY).read_bytes())) for path in paths]
-    except OSError as error:
-        raise ResultError(f"cannot read {error.filename} ({error.strerror}): publish the runs again") from None
-    except (EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise ResultError(f"pictures beside {paths[0]} are damaged ({error}): publish the runs again") from None
+    stored = [np.load(io.BytesIO(read_beside(path, GALLERY))) for path in paths]
     rows = [stored[0]["target"][:, column], *(each["drawn"][:, column] for each in stored)]
     images = torch.from_numpy(np.stack(rows)) / 127.5 - 1  # (1 + models,P,side,side)
     points = [signed(point) for point in task.some_points()]

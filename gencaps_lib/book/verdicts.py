@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,12 +127,15 @@ class Means:
         return runs.others("outside") / runs.others("inside")
 
 
+@lru_cache(maxsize=16)  # a thousand images have 16 MB, and every claim about a digit's images asks for the same
 def _shares(count: int, stream: int) -> np.ndarray:
     """How much each of `count` samples counts: (1 + resamples, count), in the first row all alike."""
     chosen = np.random.default_rng(stream).integers(count, size=(RESAMPLES, count))
     rows = count * np.arange(RESAMPLES)[:, None]
     drawn = np.bincount((rows + chosen).ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count)
-    return np.vstack([np.ones(count), drawn]) / count
+    shares = np.vstack([np.ones(count), drawn]) / count
+    shares.setflags(write=False)
+    return shares
 
 
 def _holds_at_quick() -> dict[str, str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.tasks import Task
+from gencaps_lib.tasks import Task, check_drawn
 from gencaps_lib.transforms import BACKGROUND
 
 Curve = dict[int, list[float]]
@@ -109,12 +109,13 @@ def over_grid(task: Task, digits: Digits, batch: int, score: Callable[[slice, Te
 def _errors(task: Task, digits: Digits, batch: int, draw: Callable[[slice, Tensor], Tensor]) -> Tensor:
     """Mean squared errors (M, G) between ``draw(rows, values)`` and the transformed digits."""
     digits = task.scenes(digits)
-    return over_grid(
-        task,
-        digits,
-        batch,
-        lambda rows, values: (draw(rows, values) - task.target(digits.images[rows], values)).square().mean((1, 2, 3)),
-    )
+
+    def error(rows: slice, values: Tensor) -> Tensor:
+        drawn, target = draw(rows, values), task.target(digits.images[rows], values)
+        check_drawn(drawn, target)
+        return (drawn - target).square().mean((1, 2, 3))
+
+    return over_grid(task, digits, batch, error)
 
 
 def by_digit(losses: Tensor, labels: Tensor) -> Curve:
@@ -166,8 +167,10 @@ def loss_curve_and_images(
 
 def blank_curve(task: Task, digits: Digits, batch: int = 500) -> Curve:
     """The loss curve of an image that is background everywhere, that is, of a model that draws nothing."""
-    paper = torch.tensor(BACKGROUND, device=digits.images.device)
-    return by_digit(_errors(task, digits, batch, lambda rows, values: paper), digits.labels)
+    paper, side = torch.tensor(BACKGROUND, device=digits.images.device), task.transform.side
+    return by_digit(
+        _errors(task, digits, batch, lambda rows, values: paper.expand(len(values), 1, side, side)), digits.labels
+    )
 
 
 def mean_inside(curve: Sequence[float], task: Task) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gencaps_lib.data import Digits
 from gencaps_lib.evaluation import Curve, ImageMeans, error_curve, loss_curve_and_images, readings, sorting
 from gencaps_lib.models import BACKWARDS, CLASSIFIERS, UNTOLD, UntoldAutoencoder, count_parameters, make
-from gencaps_lib.tasks import Task
+from gencaps_lib.tasks import Task, check_name
 from gencaps_lib.training import REFERENCE, Optimiser, read_only
 
 # Architectures trained with TF32 on CUDA. In all published runs that compare (experiments named …-precision),
@@ -184,6 +184,8 @@ class Experiment:
     profiles: Mapping[str, Experiment] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in self.specs:
+            check_name(name, "model")
         for where, counts in (("in", self.task.is_inside), ("out of", self.task.is_outside)):
             if not any(map(counts, self.task.grid)):  # otherwise the error would come only after the training
                 raise ValueError(f"no point of the grid lies {where} the held-out digits' range ({self.task.scored})")
@@ -255,7 +257,7 @@ class Experiment:
 
     def judged(self, test: Digits) -> Digits:
         """The test digits on which models are evaluated."""
-        test = self.task.scenes(test).of(*self.task.digits)
+        test = self.task.scenes(test.of(*self.task.digits))
         if self.test_sample is not None:
             return test.sample(self.test_sample)
         return test if self.test_digits is None else test.first(self.test_digits)

@@ -166,8 +166,10 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
     assemble, make_decoder = ARCHITECTURES[drawer]
     assemble = untold or assemble
     z, encoder, critic = sizes.pop("z", 10), sizes.pop("encoder", {}), sizes.pop("critic", {})
-    # PyTorch's layers draw initial weights from the global generator; they are drawn again below.
+    # PyTorch's layers draw initial weights from the global generator; most are drawn again below. The seed decides of
+    # the rest, as of a parameter of a decoder of your own.
     with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         decoder = make_decoder(z, transform, **sizes)
         model = assemble(Encoder(z, **encoder), decoder, z, transform.code_length, **critic)
     generator = torch.Generator().manual_seed(seed)

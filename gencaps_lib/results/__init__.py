@@ -12,6 +12,7 @@ from gencaps_lib.results.folder import (
     load,
     load_decoder,
     published,
+    read_beside,
     readable,
     unregistered,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "plan",
     "published",
     "read",
+    "read_beside",
     "readable",
     "result_path",
     "run",

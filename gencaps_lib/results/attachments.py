@@ -43,7 +43,7 @@ def extras(experiment: Experiment, name: str, model: nn.Module, test: Digits, se
     """
     if experiment.kind(name).judge is not DRAWS.judge:
         return {}
-    assert isinstance(model, Autoencoder)
+    assert isinstance(model, Autoencoder)  # checked before the training
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **gallery(model, experiment.task, test))
     kept = {GALLERY: buffer.getvalue()}
@@ -62,7 +62,7 @@ def gallery(model: nn.Module, task: Task, digits: Digits) -> Gallery:
     -------
     A row for each of the P points of ``task.some_points()``, a column for each of the D held-out digits' first 3 images
     """
-    scenes = task.scenes(digits)
+    scenes = task.scenes(digits.of(*task.digits))
     images = torch.cat([scenes.of(digit).first(IMAGES).images for digit in task.held_out])
     points = torch.tensor(task.some_points(), dtype=torch.float32, device=images.device)
     values = task.transform.along_grid(points).repeat_interleave(len(images), 0)
@@ -106,5 +106,5 @@ def unpack_decoder(experiment: Experiment, name: str, content: bytes) -> Decoder
     try:
         decoder.load_state_dict(safetensors.torch.load(content))
     except (safetensors.SafetensorError, RuntimeError) as error:
-        raise ValueError(f"these are not the weights of {name}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"these are not the weights of {name}: {' '.join(str(error).split())}") from None
     return decoder

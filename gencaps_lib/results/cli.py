@@ -34,6 +34,7 @@ from gencaps_lib.results.ray import RayEngine
 from gencaps_lib.results.record import ResultError, check_free, result_path
 from gencaps_lib.results.runs import make
 from gencaps_lib.results.study import Study
+from gencaps_lib.routing import NotANumberError
 from gencaps_lib.tasks import Task
 from gencaps_lib.training import DivergedError
 
@@ -125,9 +126,11 @@ def run_experiment(options: argparse.Namespace, profile: str) -> int:
             if made.interrupted or not result.complete:
                 status = INTERRUPTED
             path = made.write(options.out, options.force)
-        except (DivergedError, ResultError) as error:
+        except (DivergedError, NotANumberError, ResultError) as error:
             complain(error)
             status = status or FAILURE
+            if isinstance(error, ResultError):  # the next one could not be written, either
+                break
         else:
             for digit in experiment.task.held_out:
                 curve = result.curves.get(digit)

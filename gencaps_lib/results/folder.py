@@ -52,7 +52,7 @@ def readable(
     Raises
     ------
     ResultError
-        The folder does not exist.
+        The folder does not exist, or has a folder of results for each profile.
     TypeError, ValueError
         The experiments are one string, or one is unknown.
     """
@@ -74,6 +74,8 @@ def readable(
                     found.setdefault(name, {})[model] = load(folder, name, model, seeds)
                 except ResultError as error:
                     complaints.append(str(error))
+    if not found and (inner := _by_profile(folder)):
+        raise ResultError(f"{folder} has a folder for each profile: name one of its folders, {', '.join(inner)}")
     return {name: models for name, models in found.items() if models}, complaints
 
 
@@ -102,12 +104,19 @@ def fresh(*experiments: str, folder: str | os.PathLike = PUBLISHED) -> dict[str,
     Raises
     ------
     ResultError
-        As `load`.
+        As `load`, or the folder has none of a profile.
     ValueError
         An experiment is unknown.
     """
-    there = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
+    there = _by_profile(Path(folder))
+    if not there:
+        raise ResultError(f"{folder} has no folder of a profile: {', '.join(PROFILES)}")
     return {name: published(path, range(FRESH, sys.maxsize), experiments) for name, path in there.items()}
+
+
+def _by_profile(folder: Path) -> dict[str, Path]:
+    """The folders of results in a folder that has one for each profile."""
+    return {name: folder / name for name in PROFILES if (folder / name).is_dir()}
 
 
 def _results(folder: Path, experiment: str, model: str, seeds: range) -> list[Path]:
@@ -150,9 +159,16 @@ def load(
                 f"{paths[0]} ({runs[0].label}) and {path} ({result.label}) cannot be compared: "
                 "run one again with --force, or move it away"
             )
-    if runs[0].config["task"] != configuration(registered, model)["task"]:
-        raise ResultError(f"{paths[0]} was made with another task than {name} has now: run it again with --force")
+    _check_task(paths[0], runs[0], registered)
     return Runs(tuple(runs), registered.task)
+
+
+def _check_task(path: Path, result: Result, experiment: Experiment) -> None:
+    if result.config["task"] != configuration(experiment, result.model)["task"]:
+        raise ResultError(
+            f"{path} was made with another task, or other sizes, than {experiment.name} has now: give the experiment "
+            "that it was made with, or run it again with --force"
+        )
 
 
 def _advice(folder: str | os.PathLike, name: str, model: str) -> str:
@@ -161,8 +177,7 @@ def _advice(folder: str | os.PathLike, name: str, model: str) -> str:
         return "make them with `results.make` if the experiment is your own, or choose one that `list` names"
     if model not in EXPERIMENTS[name].models:
         return f"choose one of {', '.join(EXPERIMENTS[name].models)}"
-    profiles = [each for each in PROFILES if (Path(folder) / each).is_dir()]
-    if profiles:
+    if profiles := _by_profile(Path(folder)):
         return f"name one of its folders, {', '.join(profiles)}"
     return f"make them with `python -m gencaps_lib study {name} --models {model} --out {folder}`"
 
@@ -193,21 +208,36 @@ def load_decoder(folder: str | os.PathLike, experiment: str | Experiment, model:
     Raises
     ------
     ResultError
-        There is no such result, it has no decoder (only small ones are stored), or the decoder is damaged.
+        There is no such result, it has no decoder (only small ones are stored), its task or sizes are not the
+        experiment's, its architecture is unknown here, or the decoder is damaged.
     """
     path = result_path(folder, experiment if isinstance(experiment, str) else experiment.name, model, 0)
     result, files = open_result(path)
-    kept = beside(path, DECODER)
     if DECODER not in files:
         raise ResultError(f"there is no decoder for {path}: only small ones are stored")
-    complaint = _damage(kept, files[DECODER])
-    if complaint:
-        raise ResultError(complaint)
+    content = read_beside(path, DECODER)
     try:
         entry = _registered(path, result) if isinstance(experiment, str) else experiment
-        return unpack_decoder(entry, model, kept.read_bytes())
+        _check_task(path, result, entry)
+        return unpack_decoder(entry, model, content)
     except ValueError as error:
-        raise ResultError(f"{kept}: {error}; delete {path} and run it again") from None
+        raise ResultError(f"{beside(path, DECODER)} cannot be used: {error}") from None
+
+
+def read_beside(path: Path, suffix: str) -> bytes:
+    """The content of a file that belongs to a result.
+
+    Raises
+    ------
+    ResultError
+        The result cannot be read, it has no such file, or the file is missing or damaged.
+    """
+    files = open_result(path)[1]
+    if suffix not in files:
+        raise ResultError(f"{path} has no {suffix}: run it again with --force")
+    if complaint := _damage(beside(path, suffix), files[suffix]):
+        raise ResultError(complaint)
+    return beside(path, suffix).read_bytes()
 
 
 def _damage(path: Path, written: str) -> str | None:
@@ -262,7 +292,10 @@ def faults(
     if not result.complete:
         complaints.append(f"{path} was interrupted after {result.made:,} of {result.config['steps']:,} steps")
     elif wanted is not None:
-        complaints.append(_outdated(path, result, wanted))
+        try:
+            complaints.append(_outdated(path, result, wanted))
+        except ValueError as error:  # of an architecture that this session does not know
+            complaints.append(f"{path}: {error}")
         if experiment is not None and result.source not in (expected := expected_sources(wanted.source, data)):
             complaints.append(
                 f"{path} was made on {result.source} digits, but the data here are {' or '.join(expected)}"

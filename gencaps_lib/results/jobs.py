@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS, Experiment, named
-from gencaps_lib.results.record import FAILURE, Result
+from gencaps_lib.results.record import FAILURE, Result, check_seed
 from gencaps_lib.results.statistics import Runs
 from gencaps_lib.tables import lines
 
@@ -62,10 +62,10 @@ def plan(
     Raises
     ------
     ValueError
-        An experiment is unknown, no experiment has one of the models, or a seed is negative.
+        An experiment is unknown, no experiment has one of the models, or a seed is negative or no whole number.
     """
-    if seeds is not None and min(seeds, default=0) < 0:
-        raise ValueError(f"seeds must be at least 0; got {min(seeds)}")
+    if seeds is not None:
+        seeds = list(map(check_seed, seeds))
     entries = [named(name).at(profile) for name in dict.fromkeys(experiments or EXPERIMENTS)]
     known = list(dict.fromkeys(model for entry in entries for model in entry.models))
     for name in models:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,13 @@ HISTORY = 2000  # greatest number of entries of a history
 
 class ResultError(RuntimeError):
     """A result cannot be read or written; the message says what to do."""
+
+
+def check_seed(seed: Any) -> int:
+    """A seed as an int of Python; a ValueError if it is negative or no whole number."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"a seed must be a whole number of at least 0; got {seed!r}")
+    return int(seed)
 
 
 @dataclass(frozen=True)
@@ -141,8 +149,8 @@ def write(
     Raises
     ------
     ResultError
-        The result exists and `force` is false; or this training was interrupted, and the existing one has more steps;
-        or the folder cannot be written.
+        The result exists and `force` is false; or this training was interrupted, and the existing one has as many
+        steps or more; or the folder cannot be written.
     """
     path = result_path(folder, result.experiment, result.model, result.seed)
     _check_free(path, force)
@@ -193,14 +201,14 @@ def _check_free(path: Path, force: bool) -> None:
 
 
 def _check_more(path: Path, result: Result) -> None:
-    """Raise a ResultError if an interrupted training would replace a complete one, or one with more steps."""
+    """Raise a ResultError if an interrupted training would replace one with as many steps or more."""
     if result.complete or not path.exists():
         return
     try:
         there = read(path)
     except ResultError:
         return  # an unreadable result may be replaced
-    if there.complete or there.made > result.made:
+    if there.made >= result.made:
         raise ResultError(f"{path} is kept: it has {there.made:,} steps, and this training was interrupted")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -16,11 +17,15 @@ import torch
 from torch import nn
 
 from gencaps_lib.data import Digits
-from gencaps_lib.experiments import Experiment
+from gencaps_lib.evaluation import Curve
+from gencaps_lib.experiments import DRAWS, Experiment
+from gencaps_lib.models import Autoencoder
 from gencaps_lib.results.attachments import extras
-from gencaps_lib.results.fingerprints import configuration, fingerprint
+from gencaps_lib.results.fingerprints import configuration, fingerprint, plain
 from gencaps_lib.results.provenance import machine
-from gencaps_lib.results.record import Result, thinned, write
+from gencaps_lib.results.record import Result, check_seed, thinned, write
+from gencaps_lib.routing import NotANumberError
+from gencaps_lib.tasks import Task
 from gencaps_lib.training import fit, precision_context
 
 
@@ -54,8 +59,10 @@ def run(
     TypeError
         The experiment holds something that cannot be kept with a result.
     ValueError
-        Training and test digits are of different data sets, a held-out digit is not among the test digits, or the seed
-        is negative.
+        Training and test digits are of different data sets, a held-out digit is not among them, or the seed is negative
+        or no whole number.
+    NotANumberError
+        The trained model's error is not finite.
     KeyboardInterrupt
         The training was interrupted, and `partial` is false.
     """
@@ -68,16 +75,17 @@ def _run(
     """`run`, and whether its test was interrupted."""
     if train.source != test.source:
         raise ValueError(f"these are {train.source} and {test.source} digits: load both splits from one source")
-    if seed < 0:
-        raise ValueError(f"the seed must be at least 0; got {seed}")
-    task = experiment.task
+    seed, task = check_seed(seed), experiment.task
     # All that may be wrong with what was given, before the training: afterwards it would be lost.
     config, mark = configuration(experiment, model), fingerprint(experiment, model, seed)
     kind, judged = experiment.kind(model), experiment.judged(test)
-    absent = set(task.held_out) - set(judged.labels.tolist())
-    if absent:
-        raise ValueError(f"of the held-out digits {', '.join(map(str, sorted(absent)))} there is no test image")
-    built = experiment.build(model, seed).to(train.images.device).to(memory_format=torch.channels_last)
+    for which, digits in (("test", judged), ("training", train)):
+        if absent := set(task.held_out) - set(digits.labels.tolist()):
+            raise ValueError(f"of the held-out digits {', '.join(map(str, sorted(absent)))} there is no {which} image")
+    built = experiment.build(model, seed)
+    if kind.judge is DRAWS.judge and not isinstance(built, Autoencoder):
+        raise TypeError(f"a model that draws must be a models.Autoencoder; {model} is a {type(built).__name__}")
+    built = built.to(train.images.device).to(memory_format=torch.channels_last)
     start = time.perf_counter()
     options = experiment.fit_options(train.images.device, model)
     history = fit(built, task, train.of(*task.digits), experiment.steps, seed, progress=progress, **options)
@@ -86,7 +94,8 @@ def _run(
         raise KeyboardInterrupt
     with _finishing() as interrupted, precision_context("float32", train.images.device):
         curves, images = kind.judge(built, task, judged)
-        learned = kind.learned(built, task, judged)
+        learned = plain(kind.learned(built, task, judged))
+    _check_finite(curves, task)
     result = Result(
         experiment=experiment.name,
         model=model,
@@ -105,6 +114,17 @@ def _run(
         learned=learned,
     )
     return result, built, bool(interrupted)
+
+
+def _check_finite(curves: Curve, task: Task) -> None:
+    """Raise a NotANumberError if a model's error is not finite: it could not be kept."""
+    for digit, errors in curves.items():
+        for point, error in zip(task.grid, errors, strict=True):
+            if not math.isfinite(error):
+                raise NotANumberError(
+                    f"the error of '{digit}' at {point:g} {task.transform.unit} is {error}: the trained model draws no "
+                    "finite picture there"
+                )
 
 
 @contextmanager

@@ -161,14 +161,15 @@ class Study:
                 failure.unlink(missing_ok=True)
             except (ResultError, OSError) as error:  # a full disk
                 outcome = unwritable = reason(error)
-            except ValueError as error:  # a curve that is not finite
+            except Exception as error:  # what cannot be kept must not end the study
                 outcome = reason(error)
         if isinstance(outcome, str):
             self.states[job] = State(FAILED, outcome)
             line = f"failed, {outcome}"
             record = {**job._asdict(), "reason": outcome, "config": job.configuration}
             try:
-                write_whole(failure, (json.dumps(record, indent=1) + "\n").encode())
+                if not unwritable:  # else it is no fault of the run, which is to be made again
+                    write_whole(failure, (json.dumps(record, indent=1) + "\n").encode())
             except OSError as error:
                 line += f" (and it cannot be recorded: {error.strerror})"
         else:

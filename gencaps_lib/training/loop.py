@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from gencaps_lib.data import Digits
 from gencaps_lib.routing import NotANumberError
-from gencaps_lib.tasks import Batch, Task, draw_batch, draw_digits
+from gencaps_lib.tasks import Batch, Task, check_drawn, draw_batch, draw_digits
 from gencaps_lib.training.capture import WARM_UP, capture_step, side_stream, turns
 from gencaps_lib.training.optimisers import REFERENCE, Optimiser
 from gencaps_lib.training.precision import check_precision, precision_context
@@ -97,7 +97,9 @@ class HasRival(Protocol):
 
 def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The mean squared error of the model's images, twice: to minimise, and to record."""
-    loss = F.mse_loss(model(batch.images, batch.code), batch.target)
+    drawn = model(batch.images, batch.code)
+    check_drawn(drawn, batch.target)
+    loss = F.mse_loss(drawn, batch.target)
     return loss, loss.detach()
 
 

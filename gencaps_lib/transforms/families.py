@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Protocol
 
 import torch
@@ -21,7 +22,8 @@ class Transform(Protocol):
     """What a task needs of a transform. `values` are (B, dimensions) tensors.
 
     Two methods are optional. ``at_rest(images)`` makes what a model is shown of images, of the same shape, where that
-    is not the images themselves; ``candidates()`` makes the values that a search tries, see `Rotation.candidates`.
+    is not the images themselves; ``candidates()`` makes the values that a search tries, see `Rotation.candidates`. With
+    ``check_range(low, high)`` a transform refuses a training range that it cannot draw from, by a ValueError.
     """
 
     @property
@@ -76,15 +78,31 @@ class Transform(Protocol):
 STEP = 10  # degrees between the candidates of a rotation
 
 
+def check_margin(margin: int) -> None:
+    """Raise a ValueError if a margin, by which codes are divided, is not a whole number of at least 1."""
+    if not isinstance(margin, Integral) or margin < 1:
+        raise ValueError(f"the margin must be a whole number of pixels, at least 1; got {margin!r}")
+
+
 @dataclass(frozen=True)
 class Shift:
     """Shifts by whole pixels on a canvas with `margin` extra pixels on every side.
 
     The code is offset ÷ margin, so codes lie in [-1, 1]; the parameters are equal to the code. An evaluation grid runs
-    along the diagonal: point s means the offset (s, s).
+    along the diagonal: point s means the offset (s, s). A range has whole ends; one that grows in training is rounded
+    to whole pixels, towards zero.
+
+    Raises
+    ------
+    ValueError
+        The margin is below 1, or no whole number.
     """
 
     margin: int = 20
+
+    def __post_init__(self) -> None:
+        check_margin(self.margin)
+
     unit = "pixels"
     axis_label = "shift along the diagonal (pixels)"
     dimensions = 2
@@ -94,6 +112,11 @@ class Shift:
     @property
     def side(self) -> int:
         return SIDE + 2 * self.margin
+
+    def check_range(self, low: float, high: float) -> None:
+        """Raise a ValueError if an end is not whole: shifts between would be drawn more or less often than others."""
+        if low != round(low) or high != round(high):
+            raise ValueError(f"a range of shifts must have whole ends, in pixels; got {low} … {high}")
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
         uniform = torch.rand(len(low), 2, generator=generator, dtype=torch.float32, device=low.device)
@@ -228,6 +251,11 @@ class CoarseRotation(Rotation):
     def __post_init__(self) -> None:
         if self.step < 1 or 360 % self.step:
             raise ValueError(f"the step must be a positive divisor of 360; got {self.step}")
+
+    def check_range(self, low: float, high: float) -> None:
+        """Raise a ValueError if no multiple of the step is in the range."""
+        if math.ceil(low / self.step) > math.floor(high / self.step):
+            raise ValueError(f"there is no multiple of {self.step}° from {low} to {high}")
 
     def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
         first, last = (low / self.step).ceil(), (high / self.step).floor()
