@@ -197,6 +197,8 @@ def test_capsules_write_what_they_say(name, task, digits):
     ("call", "complaint"),
     [
         (lambda model, task: build_at("gan", task), "choose one of autoencoder"),
+        (lambda model, task: make("autoencoder", task.transform, z=0), "'z' of a model must be at least 1; got 0"),
+        (lambda model, task: make("autoencoder", task.transform, encoder={"maps": (4, 0)}), r"got \(4, 0\)"),
         (lambda model, task: model.encode(torch.zeros(2, 28, 28)), "images must have shape"),
         (lambda model, task: model.encode(torch.zeros(2, 1, 32, 32)), "28×28"),
         (lambda model, task: model.encode(torch.zeros(0, 1, 28, 28)), "empty"),

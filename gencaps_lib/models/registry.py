@@ -8,7 +8,7 @@ initial weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -138,6 +138,17 @@ UNTOLD: dict[str, tuple[type[UntoldAutoencoder], str]] = {
 }
 
 
+def _check_sizes(sizes: Mapping[str, Any]) -> None:
+    """Raise a ValueError if a size, or one of a list of sizes, is below 1: a layer would pass nothing on."""
+    for name, given in sizes.items():
+        if isinstance(given, Mapping):
+            _check_sizes(given)
+        elif any(
+            isinstance(size, int) and size < 1 for size in (given if isinstance(given, (tuple, list)) else [given])
+        ):
+            raise ValueError(f"the size {name!r} of a model must be at least 1; got {given!r}")
+
+
 def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -> nn.Module:
     """Make a model of an architecture.
 
@@ -153,8 +164,9 @@ def make(architecture: str, transform: Transform, seed: int = 0, **sizes: Any) -
     Raises
     ------
     ValueError
-        The architecture is unknown.
+        The architecture is unknown, or a size is below 1.
     """
+    _check_sizes(sizes)
     if architecture in CLASSIFIERS:
         return CLASSIFIERS[architecture](**sizes, seed=seed, side=transform.side)
     if architecture in BACKWARDS:
