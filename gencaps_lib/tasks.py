@@ -152,7 +152,8 @@ def _python(number: Any) -> Any:
 def _whole(number: Any) -> Any:
     """As `_python`; a whole float as an int."""
     number = _python(number)
-    return int(number) if isinstance(number, (bool, float)) and number == int(number) else number
+    whole = isinstance(number, bool) or (isinstance(number, float) and number.is_integer())
+    return int(number) if whole else number
 
 
 def check_name(name: str, what: str) -> None:

@@ -217,6 +217,7 @@ def test_a_task_of_rotations_fits_in_as_it_is(digits, generator):
         ({"name": "a" * 101}, "at most 100 characters"),
         ({"held_out": ()}, "no digit is held out"),
         ({"held_out": (4.5,)}, "among the task's digits; got 4.5"),
+        ({"digits": (math.inf,)}, "from 0 to 9; got inf"),
         ({"inside": (-math.inf, 0)}, "inside and outside must be finite"),
         ({"outside": 0}, r"in range and as out of it: 0 \("),
         ({"seen": ((0, 1.5),) * 10}, "whole ends, in pixels; got 0 … 1.5"),
