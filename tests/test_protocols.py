@@ -85,7 +85,7 @@ def test_the_adjusted_ratio_is_one_where_places_are_harder_for_all():
 def test_bands_are_by_the_distance_from_the_angle_seen():
     found = results.fresh("rotation-one-shot")
     table = protocols.bands(found, "rotation-one-shot", "autoencoder")
-    assert table.header == ["protocol", "model", "digit", "0° to 20°", "20° to 60°", "60° to 90°", "90° to 180°"]
+    assert table.header == ["profile", "model", "digit", "0° to 20°", "20° to 60°", "60° to 90°", "90° to 180°"]
     runs = [models["rotation-one-shot"] for models in found.values() if "rotation-one-shot" in models]
     assert len(table.rows) == 2 * sum("autoencoder" in models for models in runs)
     near, far = (float(table.rows[0][column]) for column in (4, 6))
@@ -100,7 +100,11 @@ def test_effects_have_a_row_for_each_claim_and_a_mark_for_each_protocol():
     picture = protocols.effects(found, lambda decisions: len(decisions) > 1)
     axes = picture.figure.axes[0]
     assert any(text.get_text().startswith("Continuous capsules extrapolate") for text in axes.texts)
-    assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["quick", "full", "bound"]
+    assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == [
+        "quick",
+        "full",
+        "bound (the arrow: holds)",
+    ]
     values = {round(float(line.get_xdata()[0]), 2) for line in axes.lines if line.get_marker() in ("o", "s")}
     decided = decide(next(each for each in CLAIMS if each.text.startswith("Continuous capsules extrapolate")), found)
     assert {round(each.effect.value, 2) for each in decided.values()} <= values
