@@ -5,8 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 NOTEBOOKS := $(sort $(wildcard chapters/*.ipynb))
 CONSTRAINTS ?= constraints.txt
-# Nothing that tests or builds may depend on the data or the network of the machine it runs on.
-HERMETIC := env -u GENCAPS_DATA OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
+# Nothing that tests or builds may depend on the data, the network or the active environment of the machine it runs on.
+HERMETIC := env -u GENCAPS_DATA -u VIRTUAL_ENV OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 # On two cores two processes with a thread each do more than one with two.
 WORKERS ?= 2
 
