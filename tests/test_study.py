@@ -177,6 +177,18 @@ def test_a_full_disk_is_reported_and_nothing_is_spoiled(capsys, monkeypatch, cal
     assert len(done(capsys.readouterr().out)) == 2
 
 
+def test_a_failure_that_cannot_be_recorded_says_so(capsys, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    _diverge(monkeypatch)
+    monkeypatch.setattr(os, "replace", full)
+    assert study("--seeds", "1", models=PAIR[:1]) == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"failed, .*step 3.* \(and it cannot be recorded: No space left on device\)", shown)
+    assert files() == []
+
+
 def _diverge(monkeypatch):
     def fit(model, task, digits, steps, seed, **options):
         if seed == 1:

@@ -115,6 +115,12 @@ def test_coarse_rotation_draws_every_multiple_in_the_range_and_no_other(generato
             CoarseRotation(step)
 
 
+@pytest.mark.parametrize("margin", [0, -1, 2.5])
+def test_a_margin_that_codes_cannot_be_divided_by_is_refused(margin):
+    with pytest.raises(ValueError, match=f"at least 1; got {margin}"):
+        Shift(margin)
+
+
 def test_coarse_rotations_with_the_raw_code_differ_in_their_code_only(digits):
     images, angles = digits.images[:4], torch.tensor([[-160.0], [-40], [0], [120]])
     raw, coarse = CoarseRawRotation(40), CoarseRotation(40)

@@ -215,7 +215,7 @@ def load_decoder(folder: str | os.PathLike, experiment: str | Experiment, model:
     result, files = open_result(path)
     if DECODER not in files:
         raise ResultError(f"there is no decoder for {path}: only small ones are stored")
-    content = read_beside(path, DECODER)
+    content = _kept(beside(path, DECODER), files[DECODER])
     try:
         entry = _registered(path, result) if isinstance(experiment, str) else experiment
         _check_task(path, result, entry)
@@ -235,19 +235,33 @@ def read_beside(path: Path, suffix: str) -> bytes:
     files = open_result(path)[1]
     if suffix not in files:
         raise ResultError(f"{path} has no {suffix}: run it again with --force")
-    if complaint := _damage(beside(path, suffix), files[suffix]):
-        raise ResultError(complaint)
-    return beside(path, suffix).read_bytes()
+    return _kept(beside(path, suffix), files[suffix])
+
+
+def _kept(path: Path, written: str) -> bytes:
+    """The content of a file that belongs to a result; `written` is its digest in the result.
+
+    Raises
+    ------
+    ResultError
+        The file is missing, or was changed.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResultError(f"cannot read {path} ({error.strerror}): delete its result and run it again") from None
+    if digest(content) != written:
+        raise ResultError(f"{path} was changed after it was written: delete its result and run it again")
+    return content
 
 
 def _damage(path: Path, written: str) -> str | None:
-    """What is wrong with a file that belongs to a result; `written` is its digest in the result."""
+    """What is wrong with a file that belongs to a result, see `_kept`."""
     try:
-        if digest(path.read_bytes()) == written:
-            return None
-        return f"{path} was changed after it was written: delete its result and run it again"
-    except OSError as error:
-        return f"cannot read {path} ({error.strerror}): delete its result and run it again"
+        _kept(path, written)
+    except ResultError as error:
+        return str(error)
+    return None
 
 
 def faults(

@@ -166,12 +166,12 @@ class Study:
         if isinstance(outcome, str):
             self.states[job] = State(FAILED, outcome)
             line = f"failed, {outcome}"
-            record = {**job._asdict(), "reason": outcome, "config": job.configuration}
-            try:
-                if not unwritable:  # else it is no fault of the run, which is to be made again
+            if not unwritable:  # else it is no fault of the run, which is to be made again
+                record = {**job._asdict(), "reason": outcome, "config": job.configuration}
+                try:
                     write_whole(failure, (json.dumps(record, indent=1) + "\n").encode())
-            except OSError as error:
-                line += f" (and it cannot be recorded: {error.strerror})"
+                except OSError as error:
+                    line += f" (and it cannot be recorded: {error.strerror})"
         else:
             self.states[job] = replace(State.of(outcome.result), seconds=outcome.seconds)
             there = sum(state.kind == DONE for state in self.states.values())

@@ -78,12 +78,6 @@ class Transform(Protocol):
 STEP = 10  # degrees between the candidates of a rotation
 
 
-def check_margin(margin: int) -> None:
-    """Raise a ValueError if a margin, by which codes are divided, is not a whole number of at least 1."""
-    if not isinstance(margin, Integral) or margin < 1:
-        raise ValueError(f"the margin must be a whole number of pixels, at least 1; got {margin!r}")
-
-
 @dataclass(frozen=True)
 class Shift:
     """Shifts by whole pixels on a canvas with `margin` extra pixels on every side.
@@ -101,7 +95,8 @@ class Shift:
     margin: int = 20
 
     def __post_init__(self) -> None:
-        check_margin(self.margin)
+        if not isinstance(self.margin, Integral) or self.margin < 1:  # codes are divided by it
+            raise ValueError(f"the margin must be a whole number of pixels, at least 1; got {self.margin!r}")
 
     unit = "pixels"
     axis_label = "shift along the diagonal (pixels)"
