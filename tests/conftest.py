@@ -66,7 +66,12 @@ def published_results_are_read_once():
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory):
-    """The folder of the book, built from the stored outputs as `make book` builds it, by the first test that asks."""
+    """The folder of the book, built from the stored outputs as `make book` builds it, by the first test that asks.
+
+    CI has built it before: `$GENCAPS_BOOK` is its folder.
+    """
+    if "GENCAPS_BOOK" in os.environ:
+        return Path(os.environ["GENCAPS_BOOK"])
     common = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent  # of all workers of this session
