@@ -36,13 +36,19 @@ def test_the_published_results_say_what_the_book_says(claim):
     assert claim.judge(values) == claim.verdict, values
 
 
-FRESH = results.fresh()["quick"]
-RUN = [claim for claim in FRESH_CLAIMS if claim not in DEPTH_CLAIMS and claim.is_run(FRESH.get(claim.experiment, {}))]
+FRESH = results.fresh()
+RUN = [
+    claim
+    for claim in FRESH_CLAIMS
+    if claim not in DEPTH_CLAIMS and claim.is_run(FRESH[claim.profile].get(claim.experiment, {}))
+]
 
 
-@pytest.mark.parametrize("claim", RUN, ids=lambda claim: f"{claim.experiment}, {claim.models[-1]}: {claim.quantity}")
+@pytest.mark.parametrize(
+    "claim", RUN, ids=lambda claim: f"{claim.experiment}, {claim.profile}, {claim.models[-1]}: {claim.quantity}"
+)
 def test_the_fresh_seeds_say_what_the_book_says(claim):
-    values = claim.values(FRESH[claim.experiment])
+    values = claim.values(FRESH[claim.profile][claim.experiment])
     assert claim.judge(values) == claim.verdict, values
 
 

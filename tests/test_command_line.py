@@ -302,11 +302,12 @@ def test_report_says_of_each_claim_what_the_published_results_say(capsys):
         decisions = decide(claim, found)
         assert line.startswith(list(decisions.values())[-1].verdict if decisions else "not decided")
         assert all(str(decision) in line for decision in decisions.values())
-    usual, later = results.published(), found["quick"]
+    usual = results.published()
     for claim in OWN_CLAIMS + FRESH_CLAIMS:
-        rule = f" {claim.experiment}: {claim.text} ({claim.rule})"
+        rule = f" {claim.experiment}, {claim.profile}: {claim.text} ({claim.rule})"
         (line,) = (line for line in shown.splitlines() if rule in line)
-        run = set(claim.models) <= set((usual if claim in OWN_CLAIMS else later).get(claim.experiment, {}))
+        runs = usual if claim in OWN_CLAIMS else found[claim.profile]
+        run = set(claim.models) <= set(runs.get(claim.experiment, {}))
         assert line.startswith(f"{claim.verdict}: " if run else "not decided, ")
 
 

@@ -22,8 +22,8 @@ def report(folder: str | os.PathLike) -> list[str]:
 
     Losses are those of `Runs.summary`. If the folder has a folder for each profile, as the published results have, the
     article's claims are decided at each profile by the seeds from `results.FRESH` on, and so are the book's own
-    (`claims.FRESH_CLAIMS`), at the first profile that has them; otherwise by all results. Claims without runs are
-    listed as not decided. The last lines name results that were left out.
+    (`claims.FRESH_CLAIMS`), each at its profile; otherwise by all results. Claims without runs are listed as not
+    decided. The last lines name results that were left out.
 
     Raises
     ------
@@ -71,9 +71,10 @@ def _article(judging: Mapping[str, Found]) -> Iterable[str]:
 
 
 def _own(usual: Found, judging: Mapping[str, Found]) -> Iterable[str]:
-    later: Found = next(iter(judging.values()), {})
-    for claim, found in [(claim, usual) for claim in OWN_CLAIMS] + [(claim, later) for claim in FRESH_CLAIMS]:
-        line = f"{claim.experiment}: {claim.text} ({claim.rule})"
+    here: Found = judging.get("here", {})
+    later = [(claim, judging.get(claim.profile, here)) for claim in FRESH_CLAIMS]
+    for claim, found in [(claim, usual) for claim in OWN_CLAIMS] + later:
+        line = f"{claim.experiment}, {claim.profile}: {claim.text} ({claim.rule})"
         try:
             values = claim.values(found.get(claim.experiment, {}))
         except ValueError:
