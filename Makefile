@@ -10,6 +10,9 @@ HERMETIC := env -u GENCAPS_DATA -u VIRTUAL_ENV OMP_NUM_THREADS=1 OMP_WAIT_POLICY
 # On two cores two processes with a thread each do more than one with two.
 WORKERS ?= 2
 
+# pip compiles with one process, and packages' own tests, too. What fails to compile (a template) is not imported.
+COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests/' .venv/lib || true
+
 .PHONY: anew book browser links weights test lint unit smoke smoke-times chapters picture study bench clean
 
 # The version of a Python; nothing, if it is not there or too old.
@@ -21,7 +24,8 @@ HAS := $(filter $(call VERSION,$(PYTHON)),$(HAS))
 endif
 
 .venv/ready: requirements.txt requirements-dev.txt requirements-ray.txt constraints.txt pyproject.toml $(if $(HAS),,anew)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(COMPILE)
 	touch $@
 
 anew:
