@@ -49,6 +49,8 @@ def seeds(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(","):
         low, dash, high = part.partition("-")
+        if not low:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no list of seeds, such as 0-4 or 0,2: none is below 0")
         first = seed(low)
         last = _whole(high, first, MOST_SEED) if dash else first
         if len(found) + last - first >= MOST_SEEDS:

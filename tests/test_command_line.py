@@ -202,6 +202,7 @@ def test_a_model_that_fails_does_not_stop_the_others(monkeypatch, capsys, tmp_pa
         (("run", "shift-transfer", "--profile", ""), "unknown profile ''"),
         (("run", "shift-transfer", "--out", ""), "folder's name is empty"),
         (("study", "--seeds", "0-2000000000"), "more than 1000 seeds"),
+        (("study", "--seeds", "-1"), "'-1' is no list of seeds, such as 0-4 or 0,2: none is below 0"),
         (("study", "--seeds", "0-999,7"), "more than 1000 seeds"),
         (("study", "--at-once", "10000"), "at most 64"),
         (("study", "--gpu", "2"), "share: it must be at most 1"),

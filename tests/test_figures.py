@@ -69,7 +69,7 @@ def test_loss_curves_show_every_model_the_bounds_and_the_range(task):
 def test_ratio_and_claims_tables(task):
     curves = {digit: [1.0] * 5 for digit in range(10)} | {4: [4.0, 3.0, 2.0, 3.0, 6.0], 9: [2.0, 1.0, 2.0, 1.0, 4.0]}
     table = figures.ratio_table({"autoencoder": curves}, task, "source")
-    assert table.rows == [["autoencoder", "2.0000", "4.0000", "2.00", "1.00", "3.00"]]
+    assert table.rows == [["autoencoder", "2.0000", "4.0000", "2.00", "1.00", "2.00 → 3.00"]]
     assert "in range: 0 … 0" in table.caption
     claims = figures.claims_table([("flat: at most 1.2", "1.1", True), ("steep", "1.0", False), ("?", "", None)], "s")
     assert [row[2] for row in claims.rows] == ["holds here", "does not hold here", "not visible at this size"]

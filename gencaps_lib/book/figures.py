@@ -160,13 +160,12 @@ def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
 
     def row(name: str, curve: Curve) -> list[str]:
         ratios = held_out_ratio(curve, task)
-        far = [ratio for point, ratio in zip(task.grid, ratios, strict=True) if task.is_outside(point)]
         return [
             name,
             f"{mean_inside(curve[first], task):.4f}",
             f"{mean_outside(curve[first], task):.4f}",
             *(f"{transfer_ratio(curve[digit], task):.2f}" for digit in task.held_out),
-            f"{sum(far) / len(far):.2f}",
+            f"{mean_inside(ratios, task):.2f} → {mean_outside(ratios, task):.2f}",
         ]
 
     return Table(
@@ -175,7 +174,7 @@ def ratio_table(curves: Mapping[str, Curve], task: Task, source: str) -> Table:
             f"'{first}' in",
             f"'{first}' out",
             *(f"ratio '{digit}'" for digit in task.held_out),
-            "held-out ratio, out",
+            "held-out ratio, in → out",
         ],
         [row(name, curve) for name, curve in curves.items()],
         caption=f"Mean squared error and transfer ratios; {task.scored} ({source})",

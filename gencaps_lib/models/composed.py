@@ -122,13 +122,13 @@ class LearnedGenerator(nn.Module):
         return F.pad(self.upper, (0, 0, 0, 1))
 
     def imbalance(self) -> Tensor:
-        r"""How far the generators are from letting nothing shrink or grow: a scalar, at least 0.
+        r"""How far growing and shrinking are from cancelling: a scalar, at least 0.
 
         .. math:: \sum_{k \text{ odd}} \Bigl( \tfrac{1}{k} \operatorname{tr} G^k \Bigr)^2, \qquad k \le D
 
         Equation :eq:`eq-balance`. It is 0 if and only if the eigenvalues come in pairs λ, −λ, up to zeros: seen
-        backwards, the group has the same rates as forwards. For D = 3 and tr G = 0, it is (det G)². It says nothing of
-        an axis, a plane or a speed.
+        backwards, the group has the same rates as forwards. For D = 3 and tr G = 0, it is (det G)². For
+        an odd D one direction stays; which one it does not say, and it says nothing of a plane or a speed.
         """
         power = linear = self.upper[..., :-1]  # (K,D,D)
         total = linear.diagonal(dim1=1, dim2=2).sum(1).square()
@@ -408,7 +408,7 @@ class GrowingCapsules(ComposedCapsules):
 
 
 class BalancedAutoencoder(Autoencoder):
-    """An autoencoder of composed capsules that are asked to learn a group in which nothing shrinks or grows."""
+    """An autoencoder of composed capsules that are asked to learn a group in which growing and shrinking cancel."""
 
     decoder: ComposedCapsules
 
