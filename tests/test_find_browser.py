@@ -224,7 +224,7 @@ def test_without_a_browser_tests_are_skipped_one_line_says_so_and_ci_fails(tmp_p
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     for name in ("test_one.py", "test_two.py"):
         (tmp_path / name).write_text(TEST)
-    settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI"))}
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "CI", "GENCAPS_"))}
     settings |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT)])}
     settings |= {"CI": ci} if ci else {}
     quiet = ["-p", "no:cacheprovider", "--basetemp", tmp_path / "temporary", "-c", ROOT / "pyproject.toml"]
