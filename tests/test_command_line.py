@@ -321,6 +321,7 @@ def test_report_of_other_results_decides_what_it_can(tmp_path, capsys):
     assert len(decided) == 1
     assert sum(line.startswith("not decided") for line in shown) == len(CLAIMS + OWN_CLAIMS + FRESH_CLAIMS) - 1
     assert not shown[1].endswith("…")  # one seed has no interval
+    assert not any(", large: " in line for line in shown)  # the folder says of no profile
 
 
 def test_report_of_no_folder_is_one_line(tmp_path, capsys):

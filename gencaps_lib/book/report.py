@@ -33,16 +33,18 @@ def report(folder: str | os.PathLike) -> list[str]:
     profiles = {name: Path(folder) / name for name in PROFILES if (Path(folder) / name).is_dir()}
     usual, later = range(FRESH), range(FRESH, sys.maxsize)
     parts = [(name, path, seeds) for name, path in profiles.items() for seeds in (usual, later)]
-    tables, judging, left_out = [], {}, []
+    tables, shown, judging, left_out = [], {}, {}, []
     for name, path, seeds in parts or [("here", Path(folder), range(sys.maxsize))]:
         found, complaints = readable(path, seeds)
         tables.append(found)
         left_out += complaints
+        if seeds != later:
+            shown[name] = found
         if seeds != usual:
             judging[name] = found
             left_out += unregistered(path)
     rows = [HEADER, *(_row(*entry) for found in tables for entry in _each(found))]
-    return [*lines(rows), "", *_article(judging), "", *_own(tables[0], judging), *(["", *left_out] if left_out else [])]
+    return [*lines(rows), "", *_article(judging), "", *_own(shown, judging), *(["", *left_out] if left_out else [])]
 
 
 def _each(found: Found) -> Iterable[tuple[str, str, Runs]]:
@@ -70,11 +72,12 @@ def _article(judging: Mapping[str, Found]) -> Iterable[str]:
     return lines(rows)
 
 
-def _own(usual: Found, judging: Mapping[str, Found]) -> Iterable[str]:
-    here: Found = judging.get("here", {})
-    later = [(claim, judging.get(claim.profile, here)) for claim in FRESH_CLAIMS]
-    for claim, found in [(claim, usual) for claim in OWN_CLAIMS] + later:
-        line = f"{claim.experiment}, {claim.profile}: {claim.text} ({claim.rule})"
+def _own(shown: Mapping[str, Found], judging: Mapping[str, Found]) -> Iterable[str]:
+    """A line for each of the book's own claims, with the profile that judges it where the folder has profiles."""
+    for claim, by_profile in [(claim, shown) for claim in OWN_CLAIMS] + [(claim, judging) for claim in FRESH_CLAIMS]:
+        found = by_profile.get("here", by_profile.get(claim.profile, {}))
+        where = claim.experiment if "here" in by_profile else f"{claim.experiment}, {claim.profile}"
+        line = f"{where}: {claim.text} ({claim.rule})"
         try:
             values = claim.values(found.get(claim.experiment, {}))
         except ValueError:

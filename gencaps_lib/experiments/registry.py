@@ -437,11 +437,15 @@ def _rotation_ranges() -> list[Experiment]:
         smallest = replace(task, grid=_SOME_ANGLES[::2])
         models = {name: model(name) for name in names}
         # At the article's sizes a step of the CapsNet takes a CPU two seconds, so large has no more steps than quick.
-        return at_all_profiles(title, (), models, task, task, smallest, steps=1200, large_steps=1200, full_steps=20_000)
+        return at_all_profiles(
+            title, (), models, task, smallest=smallest, steps=1200, large_steps=1200, full_steps=20_000
+        )
 
     def searched(title: str, models: Models, task: Task) -> Experiment:
         smallest = replace(task, grid=_SOME_ANGLES[::8])
-        return at_all_profiles(title, (), models, task, task, smallest, steps=1800, full_steps=20_000, test_digits=20)
+        return at_all_profiles(
+            title, (), models, task, smallest=smallest, steps=1800, full_steps=20_000, test_digits=20
+        )
 
     return [
         named_at_once(

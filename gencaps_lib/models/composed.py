@@ -127,8 +127,8 @@ class LearnedGenerator(nn.Module):
         .. math:: \sum_{k \text{ odd}} \Bigl( \tfrac{1}{k} \operatorname{tr} G^k \Bigr)^2, \qquad k \le D
 
         Equation :eq:`eq-balance`. It is 0 if and only if the eigenvalues come in pairs λ, −λ, up to zeros: seen
-        backwards, the group has the same rates as forwards. For D = 3 and tr G = 0, it is (det G)². For
-        an odd D one direction stays; which one it does not say, and it says nothing of a plane or a speed.
+        backwards, the group has the same rates as forwards. For D = 3 and tr G = 0, it is (det G)². For an
+        odd D one direction stays; which one it does not say, and it says nothing of a plane or a speed.
         """
         power = linear = self.upper[..., :-1]  # (K,D,D)
         total = linear.diagonal(dim1=1, dim2=2).sum(1).square()
