@@ -71,7 +71,7 @@ def test_a_verdict_without_an_interval_says_why():
     claim = next(each for each in CLAIMS if each.text.startswith("Seen at one angle, an autoencoder"))
     told = {profile: str(decision) for profile, decision in decide(claim, results.fresh("rotation-one-shot")).items()}
     assert "[" in told["quick"]
-    assert "(no interval: no errors of single images are kept)" in told["full"]
+    assert "(no interval: no image's errors by angle are kept)" in told["full"]
 
 
 def test_the_adjusted_ratio_is_one_where_places_are_harder_for_all():

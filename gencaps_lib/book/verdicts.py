@@ -221,7 +221,7 @@ class Decision(NamedTuple):
         told = "".join(f"; {words}" for words in (self.left_out, self.instead) if words)
         over = "" if self.over_others is None else f" ({self.over_others:.2f} over the others')"
         # Nothing could be drawn anew: one seed, and a score of which results keep no image's own.
-        interval = f" [{low:.2f}, {high:.2f}]" if high > low else " (no interval: no errors of single images are kept)"
+        interval = f" [{low:.2f}, {high:.2f}]" if high > low else " (no interval: no image's errors by angle are kept)"
         return f"{self.verdict}: {value:.2f}{interval}{over}, {seeds}{told}"
 
 
