@@ -9,6 +9,7 @@ from small import build
 from gencaps_lib.evaluation import (
     address_equivariance_error,
     blank_curve,
+    generator_error,
     held_out_ratio,
     image_losses,
     loss_curve,
@@ -20,7 +21,7 @@ from gencaps_lib.evaluation import (
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import Painter
 from gencaps_lib.training import fit
-from gencaps_lib.transforms import Shift
+from gencaps_lib.transforms import Rotation, Shift
 
 
 @torch.no_grad()
@@ -143,3 +144,14 @@ def test_near_far_ratio_counts_both_sides_of_the_seen_angle_and_goes_round_the_c
     assert near_far_ratio(curve(lambda point: 3.0 if point in near else 2.0), task) == pytest.approx(1.5)
     far = {point for point in task.grid if not -72 <= point <= 108}
     assert near_far_ratio(curve(lambda point: 4.0 if point in far else 2.0), task) == pytest.approx(0.5)
+
+
+def test_generator_error_by_hand():
+    true = Rotation().generators()
+    off = true.clone()
+    off[0, 0, 0] = 0.1
+    assert generator_error(torch.cat([true, off, 0 * true]), true.expand(3, 3, 3)) == pytest.approx(
+        [0, 0.1 / 2**0.5, 1]
+    )
+    with pytest.raises(ValueError, match=r"shape \(K, 3, 3\)"):
+        generator_error(true, true.expand(2, 3, 3))

@@ -97,6 +97,17 @@ def test_the_preliminary_training_happens_once_and_is_held_fixed(task, digits):
     assert torch.equal(again.decoder.cells, after["decoder.cells"])
 
 
+def test_an_interrupted_preliminary_training_leaves_the_cells_fixed(pretrained, monkeypatch):
+    def interrupt(places):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretrained, "address_loss", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pretrained.prepare()
+    assert not pretrained.cells.requires_grad
+    assert not pretrained.prepared
+
+
 def test_reach_finds_the_best_address():
     # On a line, with addresses from 0 to 4: the middle cell is never the most like.
     cells = torch.tensor([[0.0], [1.0], [2.0]])

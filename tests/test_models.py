@@ -7,7 +7,7 @@ import torch
 from small import build
 
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.models import ConvDecoder, DigitCapsules, count_parameters, layer_table, make
+from gencaps_lib.models import ConvDecoder, DigitCapsules, count_parameters, make
 from gencaps_lib.models import build as build_at
 from gencaps_lib.models.adversarial import Critic
 from gencaps_lib.models.registry import ARCHITECTURES
@@ -247,17 +247,6 @@ def test_a_model_of_the_registry_is_known_by_its_task(monkeypatch):
         at_smoke = build_at("continuous-capsules-z128", experiment.task)
         assert count_parameters(at_smoke) < count_parameters(at_quick)
         assert count_parameters(at_smoke) == count_parameters(experiment.build("continuous-capsules-z128"))
-
-
-def test_layer_table_names_every_parameter_once(task, digits):
-    model = build("continuous-capsules", task)
-    rows = layer_table(model, digits.images[:2], torch.zeros(2, 2))
-    assert sum(size for *_, size in rows) == count_parameters(model)
-    assert rows[0] == ("encoder.0", "Conv2d", (4, 14, 14), 4 * 17)
-    assert rows[-1][2] == (1, 32, 32)
-    assert not model.encoder[0]._forward_hooks
-    parts = layer_table(build("digit-capsules", task).decoder, torch.zeros(2, 16), torch.zeros(2, 2))[0]
-    assert parts[:3] == ("parts", "GenerativeCapsules", (8, 10))
 
 
 def test_images_of_whole_numbers_are_refused(task):

@@ -278,6 +278,21 @@ def test_interrupted_while_it_tests_it_keeps_that_run_and_stops(ctrl_c_while_tes
     assert {Path(name).parts[1] for name in files()} == {PAIR[0]}
 
 
+def test_what_something_else_wrote_meanwhile_is_kept(capsys, monkeypatch):
+    """As `run`, which takes no claim."""
+
+    def make(*arguments, **options):
+        made = real(*arguments, **options)
+        made._replace(result=replace(made.result, seconds=12345.0)).write("results")
+        return made
+
+    real = engines.make
+    monkeypatch.setattr(engines, "make", make)
+    assert study(models=PAIR[:1]) == 0
+    assert "not kept: while it was made, something else wrote a result of it" in capsys.readouterr().out
+    assert results.read("results/shift-transfer/continuous-capsules/seed0.json").seconds == 12345.0
+
+
 def test_stale_results_are_shown_and_kept_until_force(one, capsys):
     result = results.read(one / "seed0.json")
     results.write(replace(result, profile="quick"), "results", force=True)

@@ -12,7 +12,7 @@ from small import build
 
 from gencaps_lib import results
 from gencaps_lib.experiments import EXPERIMENTS
-from gencaps_lib.results import LocalEngine
+from gencaps_lib.results import EngineError, LocalEngine, engines
 from gencaps_lib.results.jobs import Job
 from gencaps_lib.tasks import draw_batch
 from gencaps_lib.training import DivergedError, Optimiser, Trainer, capture, fit, loop
@@ -175,6 +175,21 @@ def test_runs_side_by_side_are_what_each_is_alone(beside, digits):
         alone, _ = results.run(job.entry, job.model, digits, digits.first(10), job.seed, progress=False)
         assert made[job].result.history == alone.history
         assert made[job].result.machine["at once"] == "2"
+
+
+def test_a_finished_run_is_kept_when_another_one_has_stopped_the_gpu(beside, monkeypatch):
+    def silent(device):
+        raise EngineError("the GPU does not answer any more")
+
+    job = Job("shift-transfer", "continuous-capsules", 0, "smoke")
+    beside.start(job)
+    for thread in beside._threads:
+        thread.join()
+    monkeypatch.setattr(engines, "_check_gpu", silent)
+    assert beside.finish()[0] == job
+    beside.start(job._replace(model="no such model"))
+    with pytest.raises(EngineError):
+        beside.finish()
 
 
 @pytest.mark.filterwarnings("ignore:interrupted")

@@ -23,7 +23,7 @@ from nbclient.exceptions import CellExecutionError
 from gencaps_lib.files import write_whole
 from gencaps_lib.results import provenance as machine
 
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "matplotlib")
+PACKAGES = ("torch", "numpy", "scikit-learn", "matplotlib")
 TIMEOUT = 1200  # longest time of one cell, in seconds
 
 

@@ -23,14 +23,9 @@ from gencaps_lib.evaluation.curves import (
 )
 from gencaps_lib.evaluation.equivariance import (
     address_equivariance_error,
-    commutator_error,
     equivariance_error,
-    full_turn_drift,
     generator_error,
-    made_transform,
-    normalised_gap,
     spectrum_error,
-    warp_curve,
 )
 from gencaps_lib.evaluation.objects import share_on_own, sorted_ink, sorting
 from gencaps_lib.evaluation.reading import readings
@@ -48,21 +43,17 @@ __all__ = [
     "blank_curve",
     "by_digit",
     "classes_of",
-    "commutator_error",
     "equivariance_error",
     "error_curve",
-    "full_turn_drift",
     "generator_error",
     "held_out_ratio",
     "image_losses",
     "image_means",
     "loss_curve",
     "loss_curve_and_images",
-    "made_transform",
     "mean_inside",
     "mean_outside",
     "near_far_ratio",
-    "normalised_gap",
     "over_grid",
     "readings",
     "recognisable",
@@ -73,5 +64,4 @@ __all__ = [
     "spectrum_error",
     "train_recogniser",
     "transfer_ratio",
-    "warp_curve",
 ]

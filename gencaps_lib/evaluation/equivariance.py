@@ -1,7 +1,4 @@
-"""How well a model transforms: compared with the exact warp of its own drawing, and with the true group.
-
-A model's loss mixes two things: how well it draws, and how well it transforms. This module measures the second alone:
-the true matrix moves the model's untransformed drawing, and the model's transformed drawing is compared with it.
+"""How well a decoder transforms: compared with its own drawing, moved, and by what it learned with the true group.
 
 References
 ----------
@@ -11,106 +8,15 @@ The measures are ours.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import permutations
 
 import torch
 from torch import Tensor
 
-from gencaps_lib.data import Digits
-from gencaps_lib.evaluation.curves import (
-    Curve,
-    DrawingModel,
-    by_digit,
-    over_grid,
-)
 from gencaps_lib.models import ComposedCapsules
 from gencaps_lib.routing import route_by_address
-from gencaps_lib.tasks import Task
-from gencaps_lib.transforms import Transform, exponential, inverse, warp
-
-
-def _matrices(transform: Transform, code: Tensor) -> Tensor:
-    """The true matrices (B, 3, 3) of codes (B, code_length)."""
-    return transform.matrix(transform.parameters(code))
-
-
-def _code_at(task: Task, point: float, like: Tensor) -> Tensor:
-    """The code of a point of a grid, for each row of `like` and on its device."""
-    values = task.transform.along_grid(torch.tensor([point], dtype=torch.float32, device=like.device))
-    return task.code(values).expand(len(like), -1)
-
-
-def _untransformed(model: DrawingModel, task: Task, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The latent codes of images, and the model's drawings at the identity."""
-    latent = model.encode(task.picture(images))
-    return latent, model.decode(latent, _code_at(task, 0.0, latent))
-
-
-@torch.no_grad()
-def warp_curve(model: DrawingModel, task: Task, digits: Digits, batch: int = 500) -> Curve:
-    """The loss curve that the model would have if it transformed its own drawings exactly.
-
-    The true matrix moves the model's drawing at the identity, with bilinear interpolation. This is not a strict bound:
-    a model that draws shifts or rotations better than the identity can have a lower loss.
-
-    Takes the arguments of `evaluation.loss_curve`, and raises what it raises.
-    """
-    if len(digits):
-        drawn = torch.cat([_untransformed(model, task, images)[1] for images in digits.images.split(batch)])
-
-    def error(rows: slice, values: Tensor) -> Tensor:
-        warped = warp(drawn[rows], _matrices(task.transform, task.code(values)))
-        return (warped - task.target(digits.images[rows], values)).square().mean((1, 2, 3))
-
-    return by_digit(over_grid(task, digits, batch, error), digits.labels)
-
-
-def normalised_gap(model: Sequence[float], warped: Sequence[float], blank: Sequence[float]) -> list[float]:
-    """The loss that comes from transforming: 0 for the exact warp of the model's own drawing, 1 for drawing nothing.
-
-    (model − warp) ÷ (blank − warp) at each point, from one digit's curves: `evaluation.loss_curve`, `warp_curve` and
-    `evaluation.blank_curve`. It is NaN where the warp is no better than a blank image.
-    """
-    points = zip(model, warped, blank, strict=True)
-    return [(loss - best) / (nothing - best) if nothing > best else math.nan for loss, best, nothing in points]
-
-
-@torch.no_grad()
-def made_transform(model: DrawingModel, task: Task, images: Tensor, candidates: Sequence[float]) -> Tensor:
-    """Which transform a model really made, at each point of the task's grid.
-
-    The true matrix of each candidate moves the model's untransformed drawing. The answer is the candidate with the
-    smallest squared difference from the model's transformed drawing.
-
-    Parameters
-    ----------
-    model : a model that draws
-    task : gives the transform and the grid
-    images : (M, 1, 28, 28), untransformed
-    candidates : points of a grid, which may be finer and longer than the task's
-
-    Returns
-    -------
-    (M, G), the candidate for each image and each point of the task's grid
-
-    Raises
-    ------
-    ValueError
-        No candidates.
-    """
-    if not candidates:
-        raise ValueError("there are no candidates: give at least one point of a grid")
-    latent, drawn = _untransformed(model, task, images)
-    warped = torch.stack(
-        [warp(drawn, _matrices(task.transform, _code_at(task, point, drawn))) for point in candidates], 1
-    ).flatten(2)  # (M,K,side²)
-    made = []
-    for point in task.grid:
-        shown = model.decode(latent, _code_at(task, point, latent)).flatten(1)  # (M,side²)
-        made.append((warped - shown[:, None]).square().mean(2).argmin(1))
-    return torch.tensor(candidates, device=images.device)[torch.stack(made, 1)]
+from gencaps_lib.transforms import inverse, warp
 
 
 @torch.no_grad()
@@ -189,57 +95,6 @@ def spectrum_error(learned: Tensor, true: Tensor) -> float:
     length = max(len(found), len(wanted))
     found, wanted = (values + [0j] * (length - len(values)) for values in (found, wanted))
     return min(max(abs(a - b) for a, b in zip(found, order, strict=True)) for order in permutations(wanted))
-
-
-@torch.no_grad()
-def commutator_error(learned: Tensor, true: Tensor) -> float:
-    r"""The relative error of the commutator of two learned generators.
-
-    .. math:: \| [G_1, G_2] - [G_1^*, G_2^*] \| / \| [G_1^*, G_2^*] \|, \qquad [A, B] = AB - BA
-
-    The commutator measures how much the order matters: a small rotation, a small shift, and then their inverses in the
-    same order leave a displacement, which is the commutator to second order.
-
-    Parameters
-    ----------
-    learned, true : (2, 3, 3), two generators each
-
-    Returns
-    -------
-    0 for the true generators, 1 for any two that commute
-
-    Raises
-    ------
-    ValueError
-        The shapes are not (2, 3, 3), or the true generators commute, so that no relative error exists.
-    """
-    if learned.shape != (2, 3, 3) or true.shape != (2, 3, 3):
-        raise ValueError(
-            f"a commutator needs two generators, (2, 3, 3); got {tuple(learned.shape)}, {tuple(true.shape)}"
-        )
-    found, expected = (one @ other - other @ one for one, other in (learned, true))
-    if not expected.any():
-        raise ValueError("the true generators commute, so no relative error exists: choose two that do not commute")
-    return ((found - expected).norm() / expected.norm()).item()
-
-
-@torch.no_grad()
-def full_turn_drift(generator: Tensor) -> float:
-    r"""How far from its start a point is after a full turn by a learned generator of rotations, in degrees of arc.
-
-    The root mean square over the unit circle of :math:`|e^{2\pi G} p - p|`; small distances equal an arc in radians. It
-    is 0 for the generator of rotations, but also for rotation about any point, in either direction, by any whole number
-    of turns. So look at `generator_error`, too.
-
-    Parameters
-    ----------
-    generator : (3, 3)
-    """
-    turned = exponential(torch.full((1, 1), 2 * math.pi, device=generator.device), generator[None], (1,))[0]
-    away = turned - torch.eye(3, device=generator.device)
-    # The mean of |L p + b|² over the circle is ‖L‖²/2 + |b|².
-    mean = away[:2, :2].square().sum() / 2 + away[:2, 2].square().sum()
-    return math.degrees(mean.sqrt().item())
 
 
 @torch.no_grad()

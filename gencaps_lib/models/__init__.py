@@ -33,7 +33,6 @@ from gencaps_lib.models.registry import (
     UNTOLD,
     build,
     count_parameters,
-    layer_table,
     make,
     matched_decoder,
 )
@@ -82,7 +81,6 @@ __all__ = [
     "WarpedDecoder",
     "build",
     "count_parameters",
-    "layer_table",
     "make",
     "margin_loss",
     "matched_decoder",

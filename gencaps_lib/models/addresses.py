@@ -161,15 +161,17 @@ class PretrainedAddresses(LearnedAddresses):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, self.lr, total_steps=self.steps + 1, cycle_momentum=False
         )
-        for _ in range(self.steps):
-            places = torch.rand(self.batch, 3, generator=generator, device=last.device) * last
-            optimiser.zero_grad(set_to_none=True)
-            self.address_loss(places).backward()
-            optimiser.step()
-            schedule.step()
-        for parameter in trained:
-            parameter.requires_grad_(False)
-            parameter.grad = None
+        try:
+            for _ in range(self.steps):
+                places = torch.rand(self.batch, 3, generator=generator, device=last.device) * last
+                optimiser.zero_grad(set_to_none=True)
+                self.address_loss(places).backward()
+                optimiser.step()
+                schedule.step()
+        finally:  # also if it is interrupted
+            for parameter in trained:
+                parameter.requires_grad_(False)
+                parameter.grad = None
         self.prepared.fill_(True)
 
 

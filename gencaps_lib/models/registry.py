@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gencaps_lib.capsules import GenerativeCapsules
 from gencaps_lib.models.ablations import ChangedCapsules
@@ -35,35 +35,6 @@ from gencaps_lib.transforms import Transform
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
-def layer_table(model: nn.Module, *inputs: Tensor) -> list[tuple[str, str, tuple[int, ...], int]]:
-    """List the layers with parameters, in the order in which ``model(*inputs)`` calls them.
-
-    Returns
-    -------
-    For each layer:
-        its name, its kind, the shape of its output without the batch axis (of its last output, if there are several, as
-        a capsule layer's poses), and its number of parameters
-    """
-    rows: list[tuple[str, str, tuple[int, ...], int]] = []
-
-    def watch(name: str) -> Callable:
-        def note(layer: nn.Module, _: object, output: Tensor | tuple[Tensor, ...]) -> None:
-            shown = output[-1] if isinstance(output, tuple) else output
-            rows.append((name, type(layer).__name__, tuple(shown.shape[1:]), count_parameters(layer)))
-
-        return note
-
-    layers = [(name, layer) for name, layer in model.named_modules() if not list(layer.children())]
-    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers if count_parameters(layer)]
-    try:
-        with torch.no_grad():
-            model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return rows
 
 
 def matched_decoder(z: int, code_length: int, side: int, **capsule_sizes) -> ConvDecoder:

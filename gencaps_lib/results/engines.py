@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import warnings
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,9 +27,7 @@ Outcome = Made | str  # the run, or the reason why it failed
 def attempt(job: Job, train: Digits, test: Digits, progress: bool = False) -> Outcome:
     """Make a run; any error is returned as a reason, except an interruption, which is raised."""
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "interrupted", UserWarning)  # the model is not kept
-            return make(job.entry, job.model, train, test, job.seed, progress, partial=False)
+        return make(job.entry, job.model, train, test, job.seed, progress, partial=False)
     except Exception as error:  # a study continues after any error: no memory, a loss that is not finite, a bug
         return reason(error)
 
@@ -106,7 +103,8 @@ class LocalEngine:
         job, outcome = self._ended.get() if self.capacity > 1 else (self._jobs[0], None)
         self._jobs.remove(job)
         train, test = self._digits[job.entry.source]
-        _check_gpu(train.images.device)
+        if not isinstance(outcome, Made):  # a finished run is kept, also if another one has stopped the GPU
+            _check_gpu(train.images.device)
         return job, attempt(job, train, test, self._progress) if outcome is None else outcome
 
     def _beside(self, job: Job) -> None:

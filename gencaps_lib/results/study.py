@@ -10,6 +10,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -85,16 +86,19 @@ class Study:
             The study was interrupted; finished results are kept.
         """
         deadline = time.monotonic() + 60 * minutes
-        try:
-            self._make_folder()
-            self._pass(self.missing, engine, deadline, report)
-            # Runs of other studies may be done by now, or may have been stopped.
-            self._pass([job for job, state in self.states.items() if state.kind == ELSEWHERE], engine, deadline, report)
-        finally:
-            engine.close()
-            for claim in self._under_way.values():
-                claim.release()
-            self._under_way.clear()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "interrupted", UserWarning)  # models that were interrupted are not kept
+            try:
+                self._make_folder()
+                self._pass(self.missing, engine, deadline, report)
+                # Runs of other studies may be done by now, or may have been stopped.
+                there = [job for job, state in self.states.items() if state.kind == ELSEWHERE]
+                self._pass(there, engine, deadline, report)
+            finally:
+                engine.close()
+                for claim in self._under_way.values():
+                    claim.release()
+                self._under_way.clear()
 
     def _make_folder(self) -> None:
         try:
@@ -155,6 +159,11 @@ class Study:
         the line to report, and why nothing can be written, if that is so
         """
         failure, unwritable = results.beside(job.path(self.folder), FAILURE), ""
+        now = look(job, self.folder, self.data)
+        if self.states[job].kind != STALE and now.kind in (DONE, STALE):  # `run` takes no claim
+            self.states[job] = now
+            self._under_way.pop(job).release()
+            return "not kept: while it was made, something else wrote a result of it, which stays", ""
         if not isinstance(outcome, str):
             try:
                 outcome.write(self.folder, force=True)

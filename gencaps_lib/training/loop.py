@@ -181,7 +181,8 @@ class Trainer:
         Raises
         ------
         DivergedError
-            An address is not a number, or, on the CPU only: the loss is not finite. The model is not changed then.
+            An address is not a number, or, on the CPU only: the loss is not finite. The model is not changed then,
+            but its rival is.
         """
         try:
             self._step()
@@ -269,7 +270,7 @@ def fit(
 
     The same seed, device and number of threads give the same weights; on CUDA up to rounding, because the order of some
     of cuDNN's sums varies. If you interrupt it (Ctrl-C, or the kernel's stop button), the model keeps what it has
-    learned so far, and you get a warning.
+    learned so far, and you get a warning. Only an interrupted preparation is raised, since then nothing was learned.
 
     Parameters
     ----------
