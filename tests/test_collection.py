@@ -173,7 +173,7 @@ def test_a_decoder_of_an_architecture_that_is_unknown_here_says_so(folder, digit
         EXPERIMENT,
         task=replace(EXPERIMENT.task, name="mine"),
         steps=1,
-        specs={"own": ModelSpec("own", {"capsules": 8})},
+        specs={"own": ModelSpec("own", {"capsules": 8, "hidden": 64})},
     )
     path = results.make(mine, "own", digits, digits, progress=False).write(folder)
     assert results.faults(path, mine) == []

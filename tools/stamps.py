@@ -12,9 +12,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from gencaps_lib.bench import STORED
@@ -130,14 +131,17 @@ def shown_of_published(notebook: Mapping[str, Any]) -> tuple[str, ...]:
 
 @cache
 def published(experiments: tuple[str, ...]) -> str | None:
-    """A digest of the published results of some experiments; each result has the digests of its other files."""
+    """A digest of the published results of some experiments."""
     shown = PUBLISHED / "quick"
-    paths = [path for name in experiments for path in sorted((shown / name).rglob("seed?.json"))]  # below `FRESH`
-    return (
-        _digest({str(path.relative_to(shown)): path.read_text(encoding="utf-8") for path in paths})
-        if experiments
-        else None
-    )
+    paths = [path for name in experiments for path in (shown / name).rglob("seed?.json")]  # below `FRESH`
+    return _digest(_contents(paths)) if experiments else None
+
+
+def _contents(paths: Iterable[Path]) -> dict[str, str]:
+    """The digest that each result has of its content, and of its other files, by its path among the published."""
+    return {
+        path.relative_to(PUBLISHED).as_posix(): json.loads(path.read_text(encoding="utf-8"))["digest"] for path in paths
+    }
 
 
 def shown(notebook: Mapping[str, Any]) -> str | None:
@@ -151,13 +155,12 @@ def shown(notebook: Mapping[str, Any]) -> str | None:
     if not reads:
         return usual
     names = set(experiments_of(notebook) if all(read.args for read in reads) else EXPERIMENTS)
-    paths = [path for path in sorted(PUBLISHED.rglob("seed*.json")) if not path.match("seed?.json")]
-    judging = {
-        str(path.relative_to(PUBLISHED)): path.read_text(encoding="utf-8")
-        for path in paths
-        if path.relative_to(PUBLISHED).parts[1] in names
-    }
-    return _digest({"usual": usual, **judging})
+    judging = [
+        path
+        for path in PUBLISHED.rglob("seed*.json")
+        if not path.match("seed?.json") and path.relative_to(PUBLISHED).parts[1] in names
+    ]
+    return _digest({"usual": usual, **_contents(judging)})
 
 
 def rehearse(experiment: Experiment, model: str) -> list[float]:

@@ -20,7 +20,7 @@ GALLERY = "gallery.npz"
 DECODER = "decoder.safetensors"
 SUFFIXES = (GALLERY, DECODER)
 IMAGES = 3  # images of each held-out digit in a gallery
-DECODER_BYTES = 1_500_000  # decoders of this size or larger are not kept
+DECODER_BYTES = 500_000  # decoders of this size or larger are not kept
 
 
 class Gallery(TypedDict):

@@ -161,7 +161,7 @@ def write(
     content.update(json.loads(measured, parse_float=lambda digits: float(f"{float(digits):.6g}")))
     content["files"] = {suffix: digest(data) for suffix, data in extras.items()}
     content["digest"] = _digest(content)
-    text = json.dumps(content, indent=1) + "\n"
+    text = "{\n" + ",\n".join(f" {json.dumps(name)}: {json.dumps(part)}" for name, part in content.items()) + "\n}\n"
     try:
         write_whole(path, text.encode(), {beside(path, suffix): extras.get(suffix) for suffix in SUFFIXES})
     except OSError as error:
