@@ -181,6 +181,14 @@ def test_draws_cover_the_range_with_both_ends(generator):
     assert not torch.equal(values[:, 0], values[:, 1])
 
 
+def test_a_growing_range_is_cut_off_towards_zero(generator):
+    """So 0 is drawn twice as often. Published runs were made so."""
+    low, high = torch.full((4000,), -2.5), torch.full((4000,), 2.5)
+    values, counts = Shift().draw(low, high, generator).unique(return_counts=True)
+    assert values.tolist() == [-2, -1, 0, 1, 2]
+    assert (counts / 8000).tolist() == pytest.approx([1 / 6, 1 / 6, 2 / 6, 1 / 6, 1 / 6], abs=0.02)
+
+
 def test_a_task_of_rotations_fits_in_as_it_is(digits, generator):
     task = Task(
         "turn",

@@ -189,7 +189,7 @@ def test_closing_the_engine_ends_what_it_trains(beside, monkeypatch):
 
 
 # What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a
-# schedule, with rotations, and with labels.
+# schedule, with rotations, with labels, and with pairs.
 STEPS = [
     ("shift-transfer", "autoencoder", Optimiser(), "float32"),
     ("shift-transfer", "continuous-capsules", ADAM, "float32"),
@@ -202,6 +202,7 @@ STEPS = [
     ("rotation-coarse-backwards", "capsules-backwards", ADAM, "float32"),
     ("rotation-extrapolation-bicubic", "autoencoder-warp-generator", ADAM, "float32"),
     ("rotation-range", "plain-classifier", Optimiser("adamw", 1e-3, "one-cycle"), "float32"),
+    ("two-objects", "composed-capsules-groups", ADAM, "float32"),
     ("shift-transfer", "continuous-capsules", ADAM, "tf32"),
     ("shift-transfer", "continuous-capsules", ADAM, "bf16"),
 ]
