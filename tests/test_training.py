@@ -502,6 +502,27 @@ def test_an_image_can_be_drawn_under_several_transforms(task, digits, generator)
     assert torch.equal(batch.target[:4], task.target(batch.images[:1].expand(4, -1, -1, -1), values.round().long()))
 
 
+@pytest.mark.parametrize(
+    ("batch", "draws", "complaint"),
+    [
+        (10, 3, "the batch must be a multiple of draws; got a batch of 10 and 3 draws"),
+        (2, 4, "a batch of 2 and 4 draws"),
+        (0, 1, "batch must be a whole number of at least 1; got 0"),
+        (8, 0, "draws must be a whole number of at least 1; got 0"),
+        (8.0, 1, "batch must be a whole number"),
+        (8, True, "draws must be a whole number"),
+    ],
+)
+def test_a_batch_that_draws_cannot_make_is_refused(batch, draws, complaint, task, digits, generator):
+    """By the trainer, too, which draws it."""
+    with pytest.raises(ValueError, match=complaint):
+        draw_batch(task, digits, batch, generator, draws=draws)
+    with pytest.raises(ValueError, match=complaint):
+        Trainer(build("autoencoder", task), task, digits, 1, batch=batch, draws=draws).step()
+    with pytest.raises(ValueError, match=complaint):
+        fit(build("autoencoder", task), task, digits, 1, batch=batch, draws=draws)
+
+
 @pytest.mark.parametrize("name", ["shift-transfer", "rotation-range"])
 def test_several_draws_train_every_kind_of_model(name, digits):
     experiment = EXPERIMENTS[name].at("smoke")
