@@ -33,7 +33,7 @@ class GenerativeCapsules(nn.Module):
     parents, children : numbers of capsules, K and N
     parent_pose, child_pose : lengths of their poses, P and P′
     strengths : the :math:`g_{kn}`. ``None``: all are one; ``"learned"``: the sigmoid of a trained matrix; or
-        a tensor (K, N) of values ≥ 0: fixed, with 0 where child n is not a part of parent k
+        a tensor (K, N) of finite values ≥ 0: fixed, with 0 where child n is not a part of parent k
 
     Attributes
     ----------
@@ -66,24 +66,31 @@ class GenerativeCapsules(nn.Module):
         if isinstance(strengths, str):
             if strengths != "learned":
                 raise ValueError(f"strengths must be None, 'learned' or a (K, N) tensor; got {strengths!r}")
-            self.strength_logits = nn.Parameter(torch.zeros(parents, children))
+            self.strength_logits = nn.Parameter(torch.empty(parents, children))
         elif strengths is None:
             fixed = torch.ones(parents, children)
         else:
-            fixed = torch.as_tensor(strengths, dtype=self.weight.dtype)
+            fixed = torch.as_tensor(strengths, dtype=self.weight.dtype).detach().clone()  # the caller's may change
             if fixed.shape != (parents, children):
                 raise ValueError(f"strengths must have shape ({parents}, {children}); got {tuple(fixed.shape)}")
-            if not (fixed >= 0).all():
-                raise ValueError(f"strengths must be numbers of at least 0; the smallest is {fixed.min():g}")
+            if not ((fixed >= 0) & fixed.isfinite()).all():
+                raise ValueError(
+                    f"strengths must be finite and at least 0; they run from {fixed.min():g} to {fixed.max():g}"
+                )
         self.register_buffer("fixed_strengths", fixed)
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw Glorot-uniform weights, with the fans of the reference's dense layer P → K·N·P′; set biases to zero."""
+        """Draw Glorot-uniform weights, with the fans of the reference's dense layer P → K·N·P′.
+
+        Biases become zero, and learned strengths a half.
+        """
         parents, children, child_pose, parent_pose = self.weight.shape
         bound = (6 / (parent_pose + parents * children * child_pose)) ** 0.5
         nn.init.uniform_(self.weight, -bound, bound, generator=generator)
         nn.init.zeros_(self.bias)
+        if self.strength_logits is not None:
+            nn.init.zeros_(self.strength_logits)
 
     @property
     def strengths(self) -> Tensor:

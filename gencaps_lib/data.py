@@ -169,7 +169,7 @@ def load_digits(
     _check_choice("split", split, SPLITS)
     _check_choice("source", source, SOURCES)
     if source == "embedded":
-        return _embedded(split).to(device)
+        return _embedded(split, device)
     named = _named(root)
     if named is not None:
         return _read_mnist(named, split, f"Put a whole file in its place, or {_NAME_A_FOLDER}").to(device)
@@ -183,7 +183,7 @@ def load_digits(
             raise DataError(f"{advice}.") from None
         # Located here, not at the caller, so that Python shows it once and not for each split.
         warnings.warn(f"{advice}. Using scikit-learn's 1,797 embedded digits instead.", stacklevel=1)
-        return _embedded(split).to(device)
+        return _embedded(split, device)
     try:
         return _read_mnist(folder, split, _CONNECT).to(device)
     except DataError as damage:
@@ -341,8 +341,14 @@ def _array(content: bytes) -> np.ndarray:
     return np.frombuffer(bytearray(content), dtype=np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
+def _embedded(split: str, device: str | torch.device) -> Digits:
+    """The embedded digits, as copies: what is done to them must not reach the next caller's."""
+    kept = _made(split)
+    return replace(kept, images=kept.images.to(device, copy=True), labels=kept.labels.to(device, copy=True))
+
+
 @cache
-def _embedded(split: str) -> Digits:
+def _made(split: str) -> Digits:
     """scikit-learn's digits, made like MNIST's: 20×20 pixels, moved by whole pixels to centre the mass."""
     from sklearn.datasets import load_digits as load_sklearn_digits  # slow to import, and needed only here
 

@@ -54,8 +54,8 @@ def route_by_address(addresses: Tensor, activations: Tensor, size: int) -> Tenso
     ValueError
         Wrong ranks or shapes, an empty batch, or a size below 1.
     NotANumberError
-        A ValueError: an address is not a number. This is not checked while a CUDA graph is captured, and in a compiled
-        or mapped (``torch.func.vmap``) function.
+        A ValueError: an address is not a number. This is not checked while a CUDA graph is captured, and in a function
+        that ``torch.compile`` or ``torch.func`` (``vmap``, ``grad``) transforms.
     """
     if addresses.dtype != activations.dtype and torch.is_autocast_enabled(addresses.device.type):
         wider = torch.promote_types(addresses.dtype, activations.dtype)
@@ -98,7 +98,7 @@ def _check(addresses: Tensor, activations: Tensor, size: int) -> None:
 
 
 def _can_look(tensor: Tensor) -> bool:
-    """Whether Python may read values: not while a CUDA graph is captured, and not in a compiled or mapped function."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor):
+    """Whether Python may read values: not while a CUDA graph is captured, and not in a transformed function."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())

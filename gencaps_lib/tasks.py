@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -131,7 +132,11 @@ class Task:
 
     def some_points(self) -> list[float]:
         """At most seven points of the grid for pictures: the ends, the middle, and some between."""
-        wanted = (fraction * self.grid[0] for fraction in (1, 1 / 2, 1 / 4, 0, -1 / 4, -1 / 2, -1))
+        low, high = min(self.grid), max(self.grid)
+        # A grid that reaches about as far to either side of zero, as from -20 to 18, has its middle there.
+        middle = 0 if abs(low + high) <= (high - low) / 4 else (low + high) / 2
+        reach = max(middle - low, high - middle)
+        wanted = (middle + fraction * reach for fraction in (-1, -1 / 2, -1 / 4, 0, 1 / 4, 1 / 2, 1))
         return sorted({self._nearest(goal) for goal in wanted})
 
     def _nearest(self, goal: float) -> float:
@@ -222,14 +227,37 @@ def draw_digits(digits: Digits, batch: int, generator: torch.Generator) -> tuple
     return digits.images[chosen], digits.labels[chosen]
 
 
+def checked_counts(**given: int) -> list[int]:
+    """Check that values are whole numbers of at least 1; return them as Python ints, since PyTorch refuses NumPy's."""
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return [int(value) for value in given.values()]
+
+
+def checked_batch(batch: int, draws: int) -> tuple[int, int]:
+    """The numbers of targets in a batch and of draws of an image, checked.
+
+    Raises
+    ------
+    ValueError
+        One is no whole number of at least 1, or the batch is not a multiple of the draws.
+    """
+    batch, draws = checked_counts(batch=batch, draws=draws)
+    if batch % draws:
+        raise ValueError(f"the batch must be a multiple of draws; got a batch of {batch} and {draws} draws")
+    return batch, draws
+
+
 def draw_batch(
     task: Task, digits: Digits, batch: int, generator: torch.Generator, reach: Tensor | None = None, draws: int = 1
 ) -> Batch:
     """Draw images with replacement, and `draws` training values of the transform for each, on the digits' device.
 
     There are ``batch`` targets, from ``batch`` / ``draws`` images. For ``reach`` see `Task.sample`; the digits are the
-    task's `Task.scenes`.
+    task's `Task.scenes`. Raises what `checked_batch` raises.
     """
+    batch, draws = checked_batch(batch, draws)
     images, labels = draw_digits(digits, batch // draws, generator)
     labels = labels.repeat_interleave(draws)
     values = task.sample(labels, generator, reach)

@@ -80,7 +80,8 @@ def test_gradients_reach_everything_and_stay_finite_where_a_part_is_absent(input
         (lambda: GenerativeCapsules(0, N, P, Q), "at least 1"),
         (lambda: GenerativeCapsules(K, N, P, Q, "random"), "strengths"),
         (lambda: GenerativeCapsules(K, N, P, Q, torch.ones(N, K)), "strengths"),
-        (lambda: GenerativeCapsules(K, N, P, Q, -torch.ones(K, N)), "the smallest is -1"),
+        (lambda: GenerativeCapsules(K, N, P, Q, -torch.ones(K, N)), "at least 0; they run from -1 to -1"),
+        (lambda: GenerativeCapsules(K, N, P, Q, torch.ones(K, N) / 0), "strengths must be finite"),
         (lambda: GenerativeCapsules(K, N, P, Q, torch.full((K, N), torch.nan)), "at least 0"),
         (lambda: GenerativeCapsules(K, N, P, Q)(torch.ones(B, K + 1), torch.ones(B, K, P)), "activations"),
         (lambda: GenerativeCapsules(K, N, P, Q)(torch.ones(0, K), torch.ones(0, K, P)), "activations"),
@@ -90,6 +91,23 @@ def test_gradients_reach_everything_and_stay_finite_where_a_part_is_absent(input
 def test_bad_input_gets_one_clear_error(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_fixed_strengths_are_the_layer_s_own():
+    given = torch.ones(K, N, requires_grad=True)
+    layer = GenerativeCapsules(K, N, P, Q, given)
+    with torch.no_grad():
+        given.zero_()
+    assert (layer.strengths == 1).all()
+    assert not layer.strengths.requires_grad
+
+
+def test_drawing_anew_starts_learned_strengths_anew(generator):
+    layer = GenerativeCapsules(K, N, P, Q, "learned")
+    assert (layer.strengths == 0.5).all()
+    torch.nn.init.normal_(layer.strength_logits, generator=generator)
+    layer.reset_parameters(generator)
+    assert (layer.strengths == 0.5).all()
 
 
 def test_poses_are_means_for_activations_of_either_sign():

@@ -101,7 +101,7 @@ def test_the_data_folder_is_used(mnist, monkeypatch, tmp_path):
 
 def test_it_refuses_to_overwrite_before_it_trains(capsys, monkeypatch):
     assert run() == 0
-    monkeypatch.setattr(runs, "run", lambda *_arguments: pytest.fail("it trained"))
+    monkeypatch.setattr(runs, "fit", lambda *_arguments, **_options: pytest.fail("it trained"))
     assert run() == 1
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert "--force" in message
@@ -219,7 +219,7 @@ def test_bad_use_is_one_line_and_status_2(arguments, complaint, refused):
 
 @pytest.mark.parametrize("place", ["file", "folder"])
 def test_a_result_that_cannot_be_written_is_one_line_and_status_1(place, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "run", lambda *_arguments: pytest.fail("it trained"))
+    monkeypatch.setattr(runs, "fit", lambda *_arguments, **_options: pytest.fail("it trained"))
     if place == "file":
         (tmp_path / "results").touch()
     else:

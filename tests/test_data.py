@@ -44,6 +44,15 @@ def test_embedded_split_is_fixed_and_disjoint():
     assert not any(image.numpy().tobytes() in seen for image in test.images)
 
 
+def test_what_is_done_to_loaded_digits_is_not_seen_by_the_next_who_loads_them():
+    digits, again = (load_digits("test", "embedded") for _ in range(2))
+    digits.images.zero_()
+    digits.labels.zero_()
+    for other in (again, load_digits("test", "embedded")):
+        assert other.images.min() == -1
+        assert other.labels[:5].tolist() == [5, 1, 7, 3, 9]
+
+
 def test_reads_mnist_from_root(mnist):
     digits = load_digits("train", "mnist", root=mnist)
     raw = (mnist / "MNIST" / "raw" / "train-images-idx3-ubyte").read_bytes()[16:]

@@ -146,6 +146,31 @@ def test_points_for_pictures_and_words_for_tables():
     assert task.scored == "in range: -2 … 2, out of range: from ±4 pixels"
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_points_for_pictures_are_those_of_the_stored_galleries(name, profile):
+    """Every grid of the registry starts at its point furthest from zero, which was mirrored to choose them."""
+    task = EXPERIMENTS[name].at(profile).task
+    mirrored = (fraction * task.grid[0] for fraction in (1, 1 / 2, 1 / 4, 0, -1 / 4, -1 / 2, -1))
+    assert task.some_points() == sorted({min(task.grid, key=lambda point: abs(point - goal)) for goal in mirrored})
+
+
+@pytest.mark.parametrize(
+    ("grid", "points"),
+    [
+        (range(0, 9), [0, 2, 3, 4, 5, 6, 8]),
+        (range(-8, 1), [-8, -6, -5, -4, -3, -2, 0]),
+        (range(100, 181, 10), [100, 120, 130, 140, 150, 160, 180]),
+        (range(-18, 21, 2), [-18, -10, -6, 0, 4, 10, 20]),  # the longer half is the upper one
+        ((8, -8, 0, 4, -4, 2, -2), [-8, -4, -2, 0, 2, 4, 8]),
+        ((5,), [5]),
+    ],
+)
+def test_points_for_pictures_of_a_grid_that_is_not_the_registry_s(grid, points):
+    task = Task("own", Rotation(), ((0, 1),) * 10, tuple(grid), (0, 0), 200)
+    assert task.some_points() == points
+
+
 def test_experiments_are_frozen():
     experiment = EXPERIMENTS["shift-transfer"]
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -179,6 +204,14 @@ def test_draws_cover_the_range_with_both_ends(generator):
     assert counts.sum() == 8000
     assert counts.min() > 650  # of 800 expected
     assert not torch.equal(values[:, 0], values[:, 1])
+
+
+def test_a_growing_range_is_cut_off_towards_zero(generator):
+    """So 0 is drawn twice as often. Published runs were made so."""
+    low, high = torch.full((4000,), -2.5), torch.full((4000,), 2.5)
+    values, counts = Shift().draw(low, high, generator).unique(return_counts=True)
+    assert values.tolist() == [-2, -1, 0, 1, 2]
+    assert (counts / 8000).tolist() == pytest.approx([1 / 6, 1 / 6, 2 / 6, 1 / 6, 1 / 6], abs=0.02)
 
 
 def test_a_task_of_rotations_fits_in_as_it_is(digits, generator):

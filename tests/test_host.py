@@ -60,9 +60,15 @@ def test_the_capsule_layer_has_one_type_as_pytorch_s_layers_have(strengths, doub
 
 def test_costs_are_those_of_float32(monkeypatch, double):
     seen = set()
-    monkeypatch.setattr(costs, "seconds_of", lambda *_arguments: 1.0)
-    monkeypatch.setattr(torch, "mm", lambda *factors, out: seen.update(each.dtype for each in factors))
+
+    def one_second(work, *_arguments):
+        work()
+        return 1.0
+
+    monkeypatch.setattr(costs, "seconds_of", one_second)
+    monkeypatch.setattr(torch, "mm", lambda *factors, out: seen.update(each.dtype for each in (*factors, out)))
     rates = costs.machine_rates("cpu", elements=8, side=2)
+    assert seen == {torch.float32}
     assert rates.bandwidth == 2 * 8 * 4
 
 

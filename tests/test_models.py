@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from small import build
+from small import SIZES, build
 
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.models import ConvDecoder, DigitCapsules, count_parameters, make
@@ -213,6 +213,12 @@ def test_capsules_write_what_they_say(name, task, digits):
 def test_bad_input_gets_one_clear_error(call, complaint, task):
     with pytest.raises(ValueError, match=complaint):
         call(build("autoencoder", task), task)
+
+
+def test_a_choice_that_is_off_is_no_size_below_1(task):
+    """False is 0, and a size must not be."""
+    made = make("changed-capsules", task.transform, **SIZES["continuous-capsules"], gaussian=False, relu=True)
+    assert made.decoder.route is route_by_address
 
 
 def test_critic_loss_equals_naive_loops(generator):

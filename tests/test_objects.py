@@ -174,6 +174,13 @@ def test_parts_that_cannot_be_shared_out_are_refused():
         GroupedCapsules(3, PAIR, capsules=7)
 
 
+@pytest.mark.parametrize("option", [{"action": "map"}, {"coordinates": 3}], ids=str)
+@pytest.mark.parametrize("kind", [GroupedCapsules, AddedCapsules])
+def test_what_groups_do_not_offer_is_refused(kind, option):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(option))}'"):
+        kind(3, PAIR, **PARTS, **option)
+
+
 @torch.no_grad()
 def test_layers_are_warped_by_their_own_matrices_and_added_to_white(generator):
     made = LayeredDecoder(3, PAIR, **LAYERS)

@@ -9,7 +9,7 @@ from gencaps_lib.evaluation import recognisable, recognised, train_recogniser
 from gencaps_lib.evaluation.recogniser import Recogniser, classes_of
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.tasks import Task, training_ranges
-from gencaps_lib.transforms import Rotation, RotationAndShift, Scale, Shear, Shift, rotate
+from gencaps_lib.transforms import RawRotation, Rotation, RotationAndShift, Scale, Shear, Shift, rotate
 
 UPRIGHT = training_ranges((0, 0), {})
 TURNING = Task("turn", Rotation(), UPRIGHT, tuple(range(-180, 180, 45)), (0, 0), 45)
@@ -41,6 +41,10 @@ class Middle(torch.nn.Module):
         (Rotation(), range(-180, 180, 45), MERGED),
         (Rotation(), range(-90, 91, 45), MERGED),
         (Rotation(), range(-60, 61, 30), OWN),
+        (Rotation(), (150, 180, 210), OWN),  # across the seam
+        (Rotation(), (-100, 100), MERGED),
+        (Rotation(), (0, 360), MERGED),
+        (RawRotation(), (-90, 90), MERGED),
         (RotationAndShift(8), (-0.9, -0.5, 0.0, 0.5, 0.9), MERGED),
         (Shift(8), range(-8, 8), OWN),
         (Scale(), (-1.0, 0.0, 1.0), OWN),

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.func import grad, jacrev, vmap
 
 from gencaps_lib.routing import route_by_address, to_index_space
 
@@ -136,6 +137,16 @@ def test_cuda_equals_cpu(generator):
     activations = torch.rand(4, 50, 8, generator=generator)
     maps = route_by_address(addresses.cuda(), activations.cuda(), SIZE)
     assert torch.allclose(maps.cpu(), route_by_address(addresses, activations, SIZE), atol=1e-5)
+
+
+@pytest.mark.parametrize("derivative", [grad, jacrev], ids=lambda each: each.__name__)
+def test_what_torch_func_maps_and_differentiates_is_what_it_gives_one_by_one(derivative, generator):
+    addresses = 4 * torch.rand(3, 2, 4, 2, generator=generator)
+    activations = torch.rand(3, 2, 4, 3, generator=generator)
+    each = derivative(lambda *inputs: route_by_address(*inputs, 5).square().sum(), (0, 1))
+    together, alone = vmap(each)(addresses, activations), map(each, addresses, activations)
+    for mapped, found in zip(together, zip(*alone, strict=True), strict=True):
+        assert torch.allclose(mapped, torch.stack(found), atol=1e-5)
 
 
 ADDRESSES, ACTIVATIONS = torch.zeros(2, 3, 2), torch.zeros(2, 3, 4)

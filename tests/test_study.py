@@ -94,7 +94,7 @@ def test_it_makes_what_is_missing_and_no_more(capsys, monkeypatch):
         "shift-transfer, digit-capsules, seed 0",
         *(f"shift-transfer, {model}, seed 1" for model in PAIR),
     ]
-    monkeypatch.setattr(runs, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
+    monkeypatch.setattr(runs, "fit", lambda *_arguments, **_options: pytest.fail("it trained"))
     monkeypatch.setattr(cli, "load_digits", lambda *_arguments, **_options: pytest.fail("it looked for data"))
     assert study("--seeds", "0-2") == 0
 
@@ -308,7 +308,7 @@ def test_stale_results_are_shown_and_kept_until_force(one, capsys):
 
 
 def test_status_runs_nothing_and_finds_damage(one, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "run", lambda *_arguments, **_options: pytest.fail("it trained"))
+    monkeypatch.setattr(runs, "fit", lambda *_arguments, **_options: pytest.fail("it trained"))
     assert study("--status") == 0
     assert re.search("digit-capsules +0/1 .* 1 missing", capsys.readouterr().out)
     (one / "notes.txt").write_text("mine", encoding="utf-8")

@@ -204,7 +204,7 @@ def test_closing_the_engine_ends_what_it_trains(beside, monkeypatch):
 
 
 # What a GPU must do as the CPU does, on every kind of step that there is: with a rival, with a preparation, with a
-# schedule, with rotations, and with labels.
+# schedule, with rotations, with labels, and with pairs.
 STEPS = [
     ("shift-transfer", "autoencoder", Optimiser(), "float32"),
     ("shift-transfer", "continuous-capsules", ADAM, "float32"),
@@ -217,6 +217,7 @@ STEPS = [
     ("rotation-coarse-backwards", "capsules-backwards", ADAM, "float32"),
     ("rotation-extrapolation-bicubic", "autoencoder-warp-generator", ADAM, "float32"),
     ("rotation-range", "plain-classifier", Optimiser("adamw", 1e-3, "one-cycle"), "float32"),
+    ("two-objects", "composed-capsules-groups", ADAM, "float32"),
     ("shift-transfer", "continuous-capsules", ADAM, "tf32"),
     ("shift-transfer", "continuous-capsules", ADAM, "bf16"),
 ]
@@ -514,6 +515,27 @@ def test_an_image_can_be_drawn_under_several_transforms(task, digits, generator)
     assert torch.allclose(together, one_by_one, atol=1e-6)
     values = batch.code[:4] * task.transform.margin
     assert torch.equal(batch.target[:4], task.target(batch.images[:1].expand(4, -1, -1, -1), values.round().long()))
+
+
+@pytest.mark.parametrize(
+    ("batch", "draws", "complaint"),
+    [
+        (10, 3, "the batch must be a multiple of draws; got a batch of 10 and 3 draws"),
+        (2, 4, "a batch of 2 and 4 draws"),
+        (0, 1, "batch must be a whole number of at least 1; got 0"),
+        (8, 0, "draws must be a whole number of at least 1; got 0"),
+        (8.0, 1, "batch must be a whole number"),
+        (8, True, "draws must be a whole number"),
+    ],
+)
+def test_a_batch_that_draws_cannot_make_is_refused(batch, draws, complaint, task, digits, generator):
+    """By the trainer, too, which draws it."""
+    with pytest.raises(ValueError, match=complaint):
+        draw_batch(task, digits, batch, generator, draws=draws)
+    with pytest.raises(ValueError, match=complaint):
+        Trainer(build("autoencoder", task), task, digits, 1, batch=batch, draws=draws).step()
+    with pytest.raises(ValueError, match=complaint):
+        fit(build("autoencoder", task), task, digits, 1, batch=batch, draws=draws)
 
 
 @pytest.mark.parametrize("name", ["shift-transfer", "rotation-range"])

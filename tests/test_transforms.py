@@ -118,6 +118,7 @@ OFFSETS = torch.zeros(2, 2, dtype=torch.long)
         (lambda: shift(IMAGES, OFFSETS[:1]), ValueError, "offsets must have shape"),
         (lambda: shift(IMAGES, OFFSETS.float()), TypeError, "integer"),
         (lambda: shift(IMAGES, OFFSETS, margin=-1), ValueError, "margin"),
+        (lambda: shift(IMAGES, OFFSETS, margin=2.0), ValueError, "a whole number of pixels, at least 0; got 2.0"),
         (lambda: rotate(IMAGES.expand(2, 3, 28, 28), 0.0), ValueError, "shape"),
         (lambda: rotate(IMAGES[:0], 0.0), ValueError, "empty"),
         (lambda: rotate(IMAGES.long(), 0.0), TypeError, "floating point"),

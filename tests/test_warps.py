@@ -7,7 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from gencaps_lib import routing
 from gencaps_lib.experiments import EXPERIMENTS
 from gencaps_lib.tasks import draw_batch
 from gencaps_lib.transforms import (
@@ -20,6 +23,7 @@ from gencaps_lib.transforms import (
     Scale,
     Shear,
     Shift,
+    TwoObjects,
     affine,
     exponential,
     rotate,
@@ -115,10 +119,43 @@ def test_coarse_rotation_draws_every_multiple_in_the_range_and_no_other(generato
             CoarseRotation(step)
 
 
+@pytest.mark.parametrize("kind", [Shift, RotationAndShift, TwoObjects])
 @pytest.mark.parametrize("margin", [0, -1, 2.5])
-def test_a_margin_that_codes_cannot_be_divided_by_is_refused(margin):
+def test_a_margin_that_codes_cannot_be_divided_by_is_refused(kind, margin):
     with pytest.raises(ValueError, match=f"at least 1; got {margin}"):
-        Shift(margin)
+        kind(margin)
+
+
+@pytest.mark.parametrize("kind", [Scale, Shear])
+def test_a_margin_of_no_whole_pixels_is_refused(kind):
+    for margin in (-3, 2.5):
+        with pytest.raises(ValueError, match=f"a whole number of pixels, at least 0; got {margin}"):
+            kind(margin)
+    assert kind(0).side == 28
+
+
+class _MadeThere(TorchDispatchMode):
+    """Refuses every tensor that is not made on the meta device, which stands in for a GPU."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        made = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            assert not isinstance(tensor, torch.Tensor) or tensor.is_meta, f"{operation} makes a tensor on the host"
+        return made
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_targets_are_made_where_the_digits_are_with_no_copy_from_the_host(name, monkeypatch):
+    """A captured CUDA graph can hold no such copy; the step's test on a GPU has some of the registry's tasks."""
+    monkeypatch.setattr(routing, "_can_look", lambda tensor: False)  # as while a graph is captured
+    task = EXPERIMENTS[name].at("smoke").task
+    images = torch.empty(4, 2 if isinstance(task.transform, TwoObjects) else 1, 28, 28, device="meta")
+    low, high = (torch.empty(4, device="meta") for _ in range(2))
+    with _MadeThere():
+        values = task.transform.draw(low, high, None)
+        assert task.target(images, values).shape == (4, 1, task.transform.side, task.transform.side)
+        assert task.picture(images).shape == (4, 1, 28, 28)
+        assert task.code(values).shape == (4, task.transform.code_length)
 
 
 def test_coarse_rotations_with_the_raw_code_differ_in_their_code_only(digits):
@@ -208,6 +245,7 @@ MATRICES = torch.eye(3).expand(2, 3, 3)
         (lambda: warp(IMAGES, MATRICES[:1]), ValueError, "matrices must have shape"),
         (lambda: warp(IMAGES, MATRICES[:, :2]), ValueError, "matrices must have shape"),
         (lambda: warp(IMAGES, MATRICES, margin=-1), ValueError, "margin"),
+        (lambda: warp(IMAGES, MATRICES, margin=2.5), ValueError, "margin must be a whole number of pixels"),
         (lambda: warp(IMAGES.long(), MATRICES), TypeError, "floating point"),
     ],
 )

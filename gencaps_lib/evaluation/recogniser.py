@@ -10,9 +10,11 @@ analysis": small convolutional networks with strided convolutions for digits. Th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,16 +32,17 @@ HALF_TURN = (6, 9)  # the same shape, half a turn apart
 def classes_of(task: Task) -> tuple[int, ...]:
     """The class of each of the ten digits: its own, except that a 9 is in the 6's class if digits turn far.
 
-    If the angles of a task's grid span half a turn, a 6 at one end looks like a 9 at the other. No classifier can tell
-    which digit was turned, so the two are one class.
+    If a task's grid, from end to end, spans half a turn, a 6 at one angle looks like a 9 at another. No classifier can
+    tell which digit was turned, so the two are one class.
     """
-    values = task.grid_values()
+    # In small steps, so that the angle can be followed past 180°.
+    values = task.transform.along_grid(torch.linspace(min(task.grid), max(task.grid), 1001))
     linear = task.transform.matrix(task.transform.parameters(task.code(values)))[:, :2, :2]
     # The angle of the rotation nearest to a matrix [[a, b], [c, d]].
     turned = torch.atan2(linear[:, 1, 0] - linear[:, 0, 1], linear[:, 0, 0] + linear[:, 1, 1])
     one, other = HALF_TURN
     classes = list(range(DIGITS))
-    if torch.rad2deg(turned.max() - turned.min()) >= 180:
+    if np.ptp(np.unwrap(turned.numpy())) >= math.pi - 1e-3:  # but for rounding
         classes[other] = one
     return tuple(classes)
 

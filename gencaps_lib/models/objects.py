@@ -10,8 +10,6 @@ Both decoders are ours.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -41,7 +39,10 @@ class GroupedCapsules(ComposedCapsules):
     Equation :eq:`eq-groups`. All parts write on the same maps, which are painted once. Nobody tells the network which
     part of the picture belongs to which object.
 
-    Takes the parameters of `ComposedCapsules`, but for `action`, which is learned.
+    Parameters
+    ----------
+    z, transform, channels, hidden : as in `ComposedCapsules`
+    capsules : number of parts N, a multiple of the number of groups
 
     Raises
     ------
@@ -51,8 +52,8 @@ class GroupedCapsules(ComposedCapsules):
 
     paint: Stamps
 
-    def __init__(self, z: int, transform: Transform, capsules: int = 192, **sizes: Any) -> None:
-        super().__init__(z, transform, capsules=capsules, **sizes)
+    def __init__(self, z: int, transform: Transform, channels: int = 4, hidden: int = 512, capsules: int = 192) -> None:
+        super().__init__(z, transform, channels=channels, hidden=hidden, capsules=capsules)
         self.act, self.groups = MatrixForEach(transform), len(transform.factors)
         if capsules % self.groups:
             raise ValueError(f"the capsules must be a multiple of the {self.groups} groups; got {capsules}")

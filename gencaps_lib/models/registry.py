@@ -82,8 +82,8 @@ ARCHITECTURES: dict[str, tuple[type[Autoencoder], Callable[..., Decoder]]] = {
     "composed-capsules-oriented": (Autoencoder, partial(OrientedCapsules, action="generator")),
     "composed-capsules-balanced": (BalancedAutoencoder, partial(ComposedCapsules, action="generator")),
     "linear-parts": (Autoencoder, LinearParts),
-    "composed-capsules-groups": (Autoencoder, partial(GroupedCapsules, action="generator")),
-    "composed-capsules-added": (Autoencoder, partial(AddedCapsules, action="generator")),
+    "composed-capsules-groups": (Autoencoder, GroupedCapsules),
+    "composed-capsules-added": (Autoencoder, AddedCapsules),
     "autoencoder-warp": (Autoencoder, WarpedDecoder),
     "autoencoder-layers": (Autoencoder, LayeredDecoder),
     "coordinate-decoder": (Autoencoder, CoordinateDecoder),
@@ -114,9 +114,9 @@ def _check_sizes(sizes: Mapping[str, Any]) -> None:
     for name, given in sizes.items():
         if isinstance(given, Mapping):
             _check_sizes(given)
-        elif any(
-            isinstance(size, int) and size < 1 for size in (given if isinstance(given, (tuple, list)) else [given])
-        ):
+            continue
+        each = given if isinstance(given, (tuple, list)) else [given]
+        if any(isinstance(size, int) and not isinstance(size, bool) and size < 1 for size in each):
             raise ValueError(f"the size {name!r} of a model must be at least 1; got {given!r}")
 
 

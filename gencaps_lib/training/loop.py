@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
 from types import MappingProxyType
 from typing import Protocol, cast
 
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 
 from gencaps_lib.data import Digits
 from gencaps_lib.routing import NotANumberError
-from gencaps_lib.tasks import Batch, Task, check_drawn, draw_batch, draw_digits
+from gencaps_lib.tasks import Batch, Task, check_drawn, checked_batch, checked_counts, draw_batch, draw_digits
 from gencaps_lib.training.capture import WARM_UP, capture_step, side_stream, turns
 from gencaps_lib.training.optimisers import REFERENCE, Optimiser
 from gencaps_lib.training.precision import check_precision, precision_context
@@ -238,14 +237,6 @@ class Trainer:
             parameter.grad = None
 
 
-def _counts(**given: int) -> list[int]:
-    """Check that values are whole numbers of at least 1; return them as Python ints, since PyTorch refuses NumPy's."""
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
-    return [int(value) for value in given.values()]
-
-
 def fit(
     model: nn.Module,
     task: Task,
@@ -305,9 +296,8 @@ def fit(
     """
     if not isinstance(optimiser, Optimiser):
         raise TypeError(f"the optimiser must be a training.Optimiser, as Optimiser('adam', 1e-3); got {optimiser!r}")
-    steps, batch, draws = _counts(steps=steps, batch=batch, draws=draws)
-    if batch % draws:
-        raise ValueError(f"the batch must be a multiple of draws; got a batch of {batch} and {draws} draws")
+    (steps,) = checked_counts(steps=steps)
+    batch, draws = checked_batch(batch, draws)  # now, and not only when the first batch is drawn
     if not 0 <= growth <= 1:
         raise ValueError(f"growth must be a share of the steps, from 0 to 1; got {growth}")
     if rival_optimiser is not None and rival_optimiser.schedule != "constant":

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gencaps_lib.transforms.images import BACKGROUND, SIDE, check_images, rotate, shift, warp
+from gencaps_lib.transforms.images import BACKGROUND, SIDE, check_images, check_margin, rotate, shift, warp
 from gencaps_lib.transforms.matrices import affine, rotation, translation
 
 
@@ -83,8 +82,8 @@ class Shift:
     """Shifts by whole pixels on a canvas with `margin` extra pixels on every side.
 
     The code is offset ÷ margin, so codes lie in [-1, 1]; the parameters are equal to the code. An evaluation grid runs
-    along the diagonal: point s means the offset (s, s). A range has whole ends; one that grows in training is rounded
-    to whole pixels, towards zero.
+    along the diagonal: point s means the offset (s, s). A range has whole ends. Of one that grows in training, low,
+    low + 1, … are cut off towards zero; where these are not whole, 0 is drawn more often than others.
 
     Raises
     ------
@@ -95,8 +94,7 @@ class Shift:
     margin: int = 20
 
     def __post_init__(self) -> None:
-        if not isinstance(self.margin, Integral) or self.margin < 1:  # codes are divided by it
-            raise ValueError(f"the margin must be a whole number of pixels, at least 1; got {self.margin!r}")
+        check_margin(self.margin, 1)  # codes are divided by it
 
     unit = "pixels"
     axis_label = "shift along the diagonal (pixels)"
@@ -159,8 +157,22 @@ class Shift:
         return [torch.cartesian_prod(middles, middles), finer, finer / 2]
 
 
+class _OneNumber:
+    """What transforms by one number share, which may be any number of a range."""
+
+    dimensions = 1
+    factors = (1,)
+
+    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
+        return (low + uniform * (high - low))[:, None]
+
+    def along_grid(self, points: Tensor) -> Tensor:
+        return points[:, None]
+
+
 @dataclass(frozen=True)
-class Rotation:
+class Rotation(_OneNumber):
     """Rotations about the centre, counter-clockwise, in degrees; the code is (cos, sin) of the angle.
 
     The parameter is the angle in radians, computed from (cos, sin), between -π and π.
@@ -170,17 +182,8 @@ class Rotation:
 
     unit = "degrees"
     axis_label = "angle (degrees)"
-    dimensions = 1
     code_length = 2
-    factors = (1,)
     side = SIDE
-
-    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
-        return (low + uniform * (high - low))[:, None]
-
-    def along_grid(self, points: Tensor) -> Tensor:
-        return points[:, None]
 
     def apply(self, images: Tensor, values: Tensor) -> Tensor:
         return rotate(images, values[:, 0])
@@ -292,28 +295,22 @@ class CoarseRawRotation(RawRotation, CoarseRotation):
 
 
 @dataclass(frozen=True)
-class _OneParameter:
+class _OneParameter(_OneNumber):
     """An affine transform with one parameter, on a canvas with `margin` extra pixels on every side.
 
     Value, code and parameter are the same number, up to a factor. Bilinear interpolation blurs targets, except at zero;
-    this point is a peak.
+    this point is a peak. A ValueError if the margin is negative, or no whole number.
     """
 
     margin: int = 6
-    dimensions = 1
     code_length = 1
-    factors = (1,)
+
+    def __post_init__(self) -> None:
+        check_margin(self.margin)
 
     @property
     def side(self) -> int:
         return SIDE + 2 * self.margin
-
-    def draw(self, low: Tensor, high: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        uniform = torch.rand(len(low), generator=generator, dtype=torch.float32, device=low.device)
-        return (low + uniform * (high - low))[:, None]
-
-    def along_grid(self, points: Tensor) -> Tensor:
-        return points[:, None]
 
     def apply(self, images: Tensor, values: Tensor) -> Tensor:
         return warp(images, self.matrix(self.parameters(self.code(values))), self.margin)
@@ -380,7 +377,7 @@ class RotationAndShift:
     margin. The range from -0.5 to 0.5 has angles to ±90° and shifts to half the margin, drawn independently; point p
     of a grid means the angle 180°·p and a diagonal shift of p margins. The code joins the codes of `Rotation` and
     `Shift`; so do the parameters, (radians, row, column). The two transforms do not commute, so the matrix is a product
-    of two exponentials: the rotation acts first.
+    of two exponentials: the rotation acts first. Raises what `Shift` raises.
     """
 
     margin: int = 20
@@ -388,6 +385,9 @@ class RotationAndShift:
     dimensions = 3
     code_length = 4
     factors = (1, 2)
+
+    def __post_init__(self) -> None:
+        check_margin(self.margin, 1)
 
     @property
     def axis_label(self) -> str:

@@ -6,6 +6,7 @@ Images are float tensors (B, 1, H, W) with pixels in [-1, 1]. Everything outside
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,7 @@ def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
     TypeError
         Images that are not floating point, or offsets that are not integers.
     ValueError
-        Wrong shapes, or a negative margin.
+        Wrong shapes, or a margin that is negative or no whole number.
     """
     check_images(images)
     count, _, height, width = images.shape
@@ -51,8 +52,7 @@ def shift(images: Tensor, offsets: Tensor, margin: int = 20) -> Tensor:
         )
     if offsets.is_floating_point() or offsets.is_complex() or offsets.dtype == torch.bool:
         raise TypeError(f"offsets are whole pixels and must have an integer dtype; got {offsets.dtype}")
-    if margin < 0:
-        raise ValueError(f"margin must be at least 0; got {margin}")
+    check_margin(margin)
     # A border of one background pixel stands for everything outside the image.
     padded = F.pad(images[:, 0], (1, 1, 1, 1), value=BACKGROUND)  # (B,H+2,W+2)
     rows = _source(height, margin, offsets[:, 0])  # (B,H+2m)
@@ -151,7 +151,8 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0, interpolation: str =
     TypeError
         Images that are not floating point.
     ValueError
-        Wrong shapes, images that are not square, a negative margin, or an unknown interpolation.
+        Wrong shapes, images that are not square, a margin that is negative or no whole number, or an unknown
+        interpolation.
     """
     check_images(images)
     count, _, height, width = images.shape
@@ -161,8 +162,7 @@ def warp(images: Tensor, matrices: Tensor, margin: int = 0, interpolation: str =
         raise ValueError(
             f"matrices must have shape ({count}, 3, 3), one matrix for each image; got {tuple(matrices.shape)}"
         )
-    if margin < 0:
-        raise ValueError(f"margin must be at least 0; got {margin}")
+    check_margin(margin)
     if interpolation not in ("bilinear", "nearest", "bicubic"):
         raise ValueError(f"interpolation must be 'bilinear', 'nearest' or 'bicubic'; got {interpolation!r}")
     side = height + 2 * margin
@@ -183,3 +183,9 @@ def check_images(images: Tensor) -> None:
         raise ValueError("the batch of images is empty; it needs at least one image")
     if not images.is_floating_point():
         raise TypeError(f"images must be floating point in [-1, 1]; got {images.dtype}")
+
+
+def check_margin(margin: int, least: int = 0) -> None:
+    """Raise a ValueError unless `margin` is a whole number of pixels, at least `least`."""
+    if not isinstance(margin, Integral) or margin < least:
+        raise ValueError(f"the margin must be a whole number of pixels, at least {least}; got {margin!r}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gencaps_lib.transforms.families import Rotation, RotationAndShift, Shift
 from gencaps_lib.transforms.images import BACKGROUND, SIDE, warp
-from gencaps_lib.transforms.matrices import affine, inverse
+from gencaps_lib.transforms.matrices import affine, inverse, translation
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class TwoObjects(RotationAndShift):
     def axis_label(self) -> str:
         return f"angle of the one over 180°, and shift of the other over {self.margin} pixels"
 
-    @property
-    def middles(self) -> Tensor:
-        """The middles (2, 2) of the digits at rest, in the unit in which the canvas spans [-1, 1]."""
+    def middles(self, like: Tensor) -> Tensor:
+        """The middles (2, 2) of the digits at rest, in the unit in which the canvas spans [-1, 1].
+
+        Of the dtype and device of `like`, and made there: a CUDA graph can copy nothing from the CPU.
+        """
         right = self.apart / (self.side - 1)
-        return torch.tensor([[0.0, -right], [0.0, right]])
+        return F.pad(torch.linspace(-right, right, 2, dtype=like.dtype, device=like.device)[:, None], (1, 0))
 
     def moved(self, images: Tensor, values: Tensor) -> Tensor:
         """The ink (B, 2, side, side), from 0 to 1, of each digit of pairs (B, 2, 28, 28) under values (B, 3)."""
@@ -52,7 +55,8 @@ class TwoObjects(RotationAndShift):
                 f"{tuple(images.shape)}"
             )
         own = self.matrices(self.parameters(self.code(values)))  # (B,2,3,3)
-        placed = affine(self.size * torch.eye(2).expand(2, 2, 2), self.middles).to(own)  # (2,3,3)
+        smaller = self.size * torch.eye(2, dtype=own.dtype, device=own.device)
+        placed = affine(smaller.expand(2, 2, 2), self.middles(own))  # (2,3,3)
         layers = images.flatten(0, 1)[:, None]  # (2B,1,28,28)
         return (warp(layers, (own @ placed).flatten(0, 1), self.margin).unflatten(0, (-1, 2))[:, :, 0] + 1) / 2
 
@@ -66,7 +70,7 @@ class TwoObjects(RotationAndShift):
 
     def matrices(self, parameters: Tensor) -> Tensor:
         """The matrices (B, 2, 3, 3) that move the one digit's addresses, and the other's."""
-        there = affine(torch.eye(2), self.middles[0]).to(parameters)[None]
+        there = translation(self.middles(parameters)[:1])  # (1,3,3)
         turned = there @ Rotation().matrix(parameters[:, :1]) @ inverse(there)
         return torch.stack([turned, Shift(self.margin).matrix(parameters[:, 1:])], 1)
 
@@ -76,7 +80,7 @@ class TwoObjects(RotationAndShift):
     def generators(self) -> Tensor:
         generators = super().generators()
         # About its own middle m: G p = R(p − m).
-        generators[0, :2, 2] = -generators[0, :2, :2] @ self.middles[0]
+        generators[0, :2, 2] = -generators[0, :2, :2] @ self.middles(generators)[0]
         return generators
 
     def is_peak(self, point: float) -> bool:
