@@ -68,7 +68,8 @@ def test_publishing_leaves_out_pictures_of_seeds_that_no_chapter_shows_and_keeps
     assert results.read(there / "seed11.json") == replace(given, seed=11)
     results.write(replace(given, seconds=1.0), tmp_path / "results", force=True)
     assert publish.main([str(tmp_path / "results")]) == 0
-    assert "seed10.json exists already" in capsys.readouterr().err
+    assert "seed10.json is there already, and kept" in capsys.readouterr().out
     assert results.read(there / "seed10.json") == given
-    assert publish.main([str(tmp_path / "nowhere")]) == 1
+    with pytest.raises(SystemExit):
+        publish.main([str(tmp_path / "nowhere")])
     assert "has no results" in capsys.readouterr().err

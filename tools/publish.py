@@ -13,14 +13,17 @@ from gencaps_lib.results.folder import read_beside
 from gencaps_lib.results.record import RESULT_NAME, open_result
 
 
-def publish(path: Path, folder: Path, force: bool = False) -> Path:
-    """Write a result to the folder of its profile, with the files that are to be published."""
+def publish(path: Path, folder: Path) -> str:
+    """Write a result to the folder of its profile, with the files that are to be published; return a line about it."""
     result, files = open_result(path)
+    there = results.result_path(folder / result.profile, result.experiment, result.model, result.seed)
+    if there.exists():
+        return f"{there} is there already, and kept"
     # Of quick runs chapters show pictures of these seeds. Those of all would be most of what a clone fetches.
     pictured = result.profile != "quick" or result.seed <= results.FRESH
     kept = [suffix for suffix in files if suffix != results.GALLERY or pictured]
     extras = {suffix: read_beside(path, suffix) for suffix in kept}
-    return results.write(result, folder / result.profile, force, extras)
+    return str(results.write(result, folder / result.profile, extras=extras))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,13 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     found = sorted(path for path in folder.rglob("seed*.json") if RESULT_NAME.fullmatch(path.name))
     if not found:
-        print(f"{folder} has no results", file=sys.stderr)
-        return 1
-    for path in found:
-        try:
+        parser.error(f"{folder} has no results")
+    try:
+        for path in found:
             print(publish(path, results.PUBLISHED))
-        except results.ResultError as error:  # as of one that is published already
-            print(error, file=sys.stderr)
+    except results.ResultError as error:
+        parser.error(str(error))
     return 0
 
 

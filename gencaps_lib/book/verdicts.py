@@ -414,6 +414,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "inside",
         least=2,
         ours=True,
+        verdicts={"quick": HOLDS, "large": FAILS},
     ),
     ArticleClaim(
         "An adversarial autoencoder, too, rotates only what it has seen",
