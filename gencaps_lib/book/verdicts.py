@@ -537,7 +537,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
             ("an autoencoder does", _AUTO, _SHORT),
             ("continuous capsules do", _CONTINUOUS, _SHORT),
             ("digit capsules do", _DIGIT, _SHORT),
-            ("an autoencoder as large as the capsules does", _MATCHED, {"quick": HOLDS}),
+            ("an autoencoder as large as the capsules does", _MATCHED, _BOTH),
         )
     ),
     ArticleClaim(
