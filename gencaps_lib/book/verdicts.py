@@ -405,6 +405,7 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         _MATCHED,
         least=1.5,
         ours=True,
+        verdicts=_BOTH,
     ),
     _beside(
         "Addresses learned end to end draw rotations poorly, too",
