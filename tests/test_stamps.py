@@ -235,13 +235,13 @@ def test_a_chapter_is_stale_when_the_published_results_that_it_shows_are_others(
     results["fresh"] = tmp_path / "full" / "shift-transfer" / "seed10.json"
     for path in results.values():
         path.parent.mkdir(parents=True)
-        path.write_text("{}")
+        path.write_text('{"digest": "1"}')
     monkeypatch.setattr(stamps, "PUBLISHED", tmp_path)
     stamps.published.cache_clear()
     chapter["cells"][1]["source"] += f"\n{code}"
     chapter["metadata"]["gencaps"] = stamps.make(chapter, {}, "abc", "2026-11-22T12:00:00", 3.21)
     assert stamps.faults(chapter, "it") == []
-    results[other].write_text("{ }")
+    results[other].write_text('{"digest": "2"}')
     stamps.published.cache_clear()
     assert any("published results" in complaint for complaint in stamps.faults(chapter, "it")) == stale
     stamps.published.cache_clear()
