@@ -9,7 +9,7 @@ from stamps import texts_of
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "chapters").glob("*.ipynb"))}
-DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+(?![\d.])")
+DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+(?!\d|\.\d)")
 LINK = re.compile(r"\]\((\d\d-[\w-]+\.ipynb)\)")
 COMPUTED = {"0.577"}  # 1/√3, the standard deviation of what is evenly spread on [-1, 1]
 
@@ -48,4 +48,4 @@ def test_each_decimal_in_prose_is_shown_by_its_chapter_or_one_that_it_links_to(n
 def test_a_number_that_no_output_shows_is_found():
     shown = {0.9672, 1.25}
     assert list(left_behind("It names .967, where we ask for 1.3, see version 2.11.0.", shown)) == []
-    assert list(left_behind("It names .968 and 1.2.", shown)) == [".968"]
+    assert list(left_behind("It names .968 and 1.2. Of these 9.87.", shown)) == [".968", "9.87"]

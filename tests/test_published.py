@@ -59,13 +59,20 @@ def test_publishing_leaves_out_pictures_of_seeds_that_no_chapter_shows_and_keeps
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(results, "PUBLISHED", tmp_path / "published")
-    given = results.read(QUICK / "rotation-transfer" / "autoencoder" / "seed10.json")
-    for seed in (10, 11):
-        results.write(replace(given, seed=seed), tmp_path / "results", extras={results.GALLERY: b"pictures"})
+    given, other = (results.read(QUICK / "rotation-transfer" / "autoencoder" / f"seed{seed}.json") for seed in (10, 11))
+    for result in (given, other):
+        results.write(result, tmp_path / "results", extras={results.GALLERY: b"pictures"})
     assert publish.main([str(tmp_path / "results")]) == 0
     there = tmp_path / "published" / "quick" / "rotation-transfer" / "autoencoder"
     assert sorted(path.name for path in there.iterdir()) == ["seed10.gallery.npz", "seed10.json", "seed11.json"]
-    assert results.read(there / "seed11.json") == replace(given, seed=11)
+    assert results.read(there / "seed11.json") == other
+    for unfit, why in (
+        (replace(given, source="embedded"), "embedded digits"),
+        (replace(given, history=given.history[:3]), "interrupted"),
+    ):
+        path = results.write(unfit, tmp_path / "unfit", force=True)
+        with pytest.raises(results.ResultError, match=why):
+            publish.publish(path, results.PUBLISHED)
     results.write(replace(given, seconds=1.0), tmp_path / "results", force=True)
     assert publish.main([str(tmp_path / "results")]) == 0
     assert "seed10.json is there already, and kept" in capsys.readouterr().out

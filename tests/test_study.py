@@ -278,19 +278,27 @@ def test_interrupted_while_it_tests_it_keeps_that_run_and_stops(ctrl_c_while_tes
     assert {Path(name).parts[1] for name in files()} == {PAIR[0]}
 
 
-def test_what_something_else_wrote_meanwhile_is_kept(capsys, monkeypatch):
+@pytest.mark.parametrize(("whole", "arguments"), [(True, []), (True, ["--force"]), (False, [])])
+def test_what_something_else_wrote_meanwhile_is_kept_if_it_is_whole(capsys, monkeypatch, whole, arguments):
     """As `run`, which takes no claim."""
 
-    def make(*arguments, **options):
-        made = real(*arguments, **options)
-        made._replace(result=replace(made.result, seconds=12345.0)).write("results")
+    def make(*given, **options):
+        made = real(*given, **options)
+        theirs = replace(made.result, seconds=12345.0, history=made.result.history[: None if whole else 3])
+        made._replace(result=theirs).write("results", force=True)
         return made
 
     real = engines.make
+    if arguments:
+        assert study(models=PAIR[:1]) == 0
+        path = Path("results/shift-transfer/continuous-capsules/seed0.json")
+        results.write(replace(results.read(path), profile="quick"), "results", force=True)  # stale
     monkeypatch.setattr(engines, "make", make)
-    assert study(models=PAIR[:1]) == 0
-    assert "not kept: while it was made, something else wrote a result of it" in capsys.readouterr().out
-    assert results.read("results/shift-transfer/continuous-capsules/seed0.json").seconds == 12345.0
+    assert study(*arguments, models=PAIR[:1]) == 0
+    kept = results.read("results/shift-transfer/continuous-capsules/seed0.json")
+    assert ("not kept: while it was made, something else wrote" in capsys.readouterr().out) == whole
+    assert (kept.seconds == 12345.0) == whole
+    assert kept.complete
 
 
 def test_stale_results_are_shown_and_kept_until_force(one, capsys):

@@ -15,7 +15,12 @@ from gencaps_lib.results.record import RESULT_NAME, open_result
 
 def publish(path: Path, folder: Path) -> str:
     """Write a result to the folder of its profile, with the files that are to be published; return a line about it."""
+    faults = results.faults(path)
     result, files = open_result(path)
+    if faults or result.source != "mnist":
+        raise results.ResultError(
+            faults[0] if faults else f"{path} was made on {result.source} digits, and not on MNIST"
+        )
     there = results.result_path(folder / result.profile, result.experiment, result.model, result.seed)
     if there.exists():
         return f"{there} is there already, and kept"

@@ -70,8 +70,8 @@ class Candidate:
 def candidates(device: str, precision: str = "float32") -> dict[str, Candidate]:
     """The candidates for a device, by name. The third from the end is the step that the library makes there.
 
-    All make the same step: Adam at a constant rate, each image drawn once. What a profile changes (its optimiser and
-    schedule, the number of draws, growth) is left out.
+    All but the last two make the same step: Adam at a constant rate, each image drawn once. What a profile changes (its
+    optimiser and schedule, the number of draws, growth) is left out.
 
     `precision` is the precision with which the library trains the model there, see `Experiment.precision_on`.
     """

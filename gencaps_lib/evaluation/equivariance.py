@@ -1,4 +1,4 @@
-"""How well a decoder transforms: compared with its own drawing, moved, and by what it learned with the true group.
+"""How well a decoder transforms: its drawing beside its own moved drawing, what it learned beside the true group.
 
 References
 ----------

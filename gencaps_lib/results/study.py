@@ -13,12 +13,14 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import filelock
 
 from gencaps_lib import results
+from gencaps_lib.data import DataError
 from gencaps_lib.files import check_writable, sweep, write_whole
 from gencaps_lib.results.attachments import SUFFIXES
 from gencaps_lib.results.engines import Engine, Outcome, reason
@@ -159,11 +161,12 @@ class Study:
         the line to report, and why nothing can be written, if that is so
         """
         failure, unwritable = results.beside(job.path(self.folder), FAILURE), ""
-        now = look(job, self.folder, self.data)
-        if self.states[job].kind != STALE and now.kind in (DONE, STALE):  # `run` takes no claim
-            self.states[job] = now
-            self._under_way.pop(job).release()
-            return "not kept: while it was made, something else wrote a result of it, which stays", ""
+        with suppress(DataError):  # what was made is not lost because MNIST is gone
+            now = look(job, self.folder, self.data)
+            if now.kind == DONE:  # it was not when the run was claimed; `run` takes no claim
+                self.states[job] = now
+                self._under_way.pop(job).release()
+                return "not kept: while it was made, something else wrote a result of it, which stays", ""
         if not isinstance(outcome, str):
             try:
                 outcome.write(self.folder, force=True)
