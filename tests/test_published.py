@@ -70,7 +70,7 @@ def test_publishing_leaves_out_pictures_of_seeds_that_no_chapter_shows_and_keeps
         (replace(given, source="embedded"), "embedded digits"),
         (replace(given, history=given.history[:3]), "interrupted"),
     ):
-        path = results.write(unfit, tmp_path / "unfit", force=True)
+        path = results.write(unfit, tmp_path / why)
         with pytest.raises(results.ResultError, match=why):
             publish.publish(path, results.PUBLISHED)
     results.write(replace(given, seconds=1.0), tmp_path / "results", force=True)
