@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gencaps_lib import results
-from gencaps_lib.results.folder import read_beside
 from gencaps_lib.results.record import RESULT_NAME, open_result
 
 
@@ -27,7 +26,7 @@ def publish(path: Path, folder: Path) -> str:
     # Of quick runs chapters show pictures of these seeds. Those of all would be most of what a clone fetches.
     pictured = result.profile != "quick" or result.seed <= results.FRESH
     kept = [suffix for suffix in files if suffix != results.GALLERY or pictured]
-    extras = {suffix: read_beside(path, suffix) for suffix in kept}
+    extras = {suffix: results.read_beside(path, suffix) for suffix in kept}
     return str(results.write(result, folder / result.profile, extras=extras))
 
 

@@ -22,7 +22,7 @@ TF32_ON_CUDA = frozenset({"autoencoder", "continuous-capsules"})
 PROFILES = {
     "smoke": "embedded digits, tens of steps: does everything run?",
     "quick": "MNIST, minutes on a CPU: is the effect visible?",
-    "large": "MNIST, the reference's sizes, thousands of steps of Adam: a quarter of an hour on a CPU",
+    "large": "MNIST, the reference's sizes, thousands of steps of Adam: five minutes to an hour on a CPU",
     "large-rmsprop": "as large, with the reference's optimiser at its constant rate",
     "full": "MNIST, the reference's protocol: 100,000 steps at batch 128, for a GPU",
 }
