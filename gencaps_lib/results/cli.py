@@ -177,4 +177,4 @@ def _engine(study: Study, options: argparse.Namespace) -> Engine:
     digits = {source: (load("train", source), load("test", source)) for source in sources}
     if options.engine == "ray":
         return RayEngine(digits, options.address, options.gpu)
-    return LocalEngine(digits, at_once=options.at_once)
+    return LocalEngine(digits, at_once=options.at_once, folder=study.folder)

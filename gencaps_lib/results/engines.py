@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
@@ -14,7 +15,7 @@ import torch
 from gencaps_lib.data import Digits
 from gencaps_lib.results.jobs import Job
 from gencaps_lib.results.runs import Made, make
-from gencaps_lib.training import turns
+from gencaps_lib.training import Checkpoint, turns
 
 
 class EngineError(RuntimeError):
@@ -24,10 +25,12 @@ class EngineError(RuntimeError):
 Outcome = Made | str  # the run, or the reason why it failed
 
 
-def attempt(job: Job, train: Digits, test: Digits, progress: bool = False) -> Outcome:
+def attempt(
+    job: Job, train: Digits, test: Digits, progress: bool = False, checkpoint: Checkpoint | None = None
+) -> Outcome:
     """Make a run; any error is returned as a reason, except an interruption, which is raised."""
     try:
-        return make(job.entry, job.model, train, test, job.seed, progress, partial=False)
+        return make(job.entry, job.model, train, test, job.seed, progress, partial=False, checkpoint=checkpoint)
     except Exception as error:  # a study continues after any error: no memory, a loss that is not finite, a bug
         return reason(error)
 
@@ -75,6 +78,7 @@ class LocalEngine:
     digits : source → training and test digits, on the device to train on
     progress : show a bar while training, if runs are made one after the other
     at_once : how many runs are made at the same time
+    folder : the study's folder; if given, a run under way is kept there, and a later study goes on with it
 
     Raises
     ------
@@ -82,12 +86,18 @@ class LocalEngine:
         Several runs at once on another device than CUDA; this would not save time.
     """
 
-    def __init__(self, digits: Mapping[str, tuple[Digits, Digits]], progress: bool = True, at_once: int = 1) -> None:
+    def __init__(
+        self,
+        digits: Mapping[str, tuple[Digits, Digits]],
+        progress: bool = True,
+        at_once: int = 1,
+        folder: str | os.PathLike | None = None,
+    ) -> None:
         devices = {train.images.device.type for train, _ in digits.values()}
         if at_once > 1 and devices - {"cuda"}:
             raise EngineError("several runs at once are faster on CUDA only: omit --at-once, or start several studies")
         self.capacity = at_once
-        self._digits = digits
+        self._digits, self._folder = digits, folder
         self._progress = progress and at_once == 1
         self._jobs: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
@@ -102,17 +112,20 @@ class LocalEngine:
     def finish(self) -> tuple[Job, Outcome]:
         job, outcome = self._ended.get() if self.capacity > 1 else (self._jobs[0], None)
         self._jobs.remove(job)
-        train, test = self._digits[job.entry.source]
         if not isinstance(outcome, Made):  # a finished run is kept, also if another one has stopped the GPU
-            _check_gpu(train.images.device)
-        return job, attempt(job, train, test, self._progress) if outcome is None else outcome
+            _check_gpu(self._digits[job.entry.source][0].images.device)
+        return job, self._attempt(job, self._progress) if outcome is None else outcome
+
+    def _attempt(self, job: Job, progress: bool = False) -> Outcome:
+        checkpoint = None if self._folder is None else Checkpoint(job.kept(self._folder))
+        return attempt(job, *self._digits[job.entry.source], progress, checkpoint)
 
     def _beside(self, job: Job) -> None:
         """Make a run in its own thread."""
         outcome: Outcome = "interrupted"
         try:
             with turns.taken():
-                outcome = attempt(job, *self._digits[job.entry.source])
+                outcome = self._attempt(job)
         except KeyboardInterrupt:
             pass  # the engine was closed
         finally:

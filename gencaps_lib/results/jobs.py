@@ -15,6 +15,7 @@ from gencaps_lib.results.record import FAILURE, Result, check_seed
 from gencaps_lib.results.statistics import Runs
 from gencaps_lib.tables import lines
 
+KEPT = ".under-way"  # folder of trainings that are not at their end
 DONE, MISSING, STALE, FAILED, ELSEWHERE = "done", "missing", "stale", "failed", "elsewhere"
 
 
@@ -39,6 +40,10 @@ class Job(NamedTuple):
     def path(self, folder: str | os.PathLike) -> Path:
         """The path of the result."""
         return results.result_path(folder, self.experiment, self.model, self.seed)
+
+    def kept(self, folder: str | os.PathLike) -> Path:
+        """The folder in which a run under way is kept."""
+        return Path(folder) / KEPT / f"{self.experiment}.{self.model}.seed{self.seed}"
 
     def __str__(self) -> str:
         return f"{self.experiment}, {self.model}, seed {self.seed}"

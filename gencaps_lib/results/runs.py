@@ -26,7 +26,7 @@ from gencaps_lib.results.provenance import machine
 from gencaps_lib.results.record import Result, check_seed, thinned, write
 from gencaps_lib.routing import NotANumberError
 from gencaps_lib.tasks import Task
-from gencaps_lib.training import fit, precision_context
+from gencaps_lib.training import Checkpoint, fit, precision_context
 
 
 def run(
@@ -37,6 +37,7 @@ def run(
     seed: int = 0,
     progress: bool = True,
     partial: bool = True,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Result, nn.Module]:
     """Build, train and test one model of an experiment, on the device of the digits.
 
@@ -47,6 +48,7 @@ def run(
     seed : seed of the weights and the batches
     progress : show a bar while training
     partial : test the model even if the training was interrupted
+    checkpoint : keeps the training while it is under way, see `training.fit`
 
     Returns
     -------
@@ -66,11 +68,18 @@ def run(
     KeyboardInterrupt
         The training was interrupted, and `partial` is false.
     """
-    return _run(experiment, model, train, test, seed, progress, partial)[:2]
+    return _run(experiment, model, train, test, seed, progress, partial, checkpoint)[:2]
 
 
 def _run(
-    experiment: Experiment, model: str, train: Digits, test: Digits, seed: int, progress: bool, partial: bool
+    experiment: Experiment,
+    model: str,
+    train: Digits,
+    test: Digits,
+    seed: int,
+    progress: bool,
+    partial: bool,
+    checkpoint: Checkpoint | None,
 ) -> tuple[Result, nn.Module, bool]:
     """`run`, and whether its test was interrupted."""
     if train.source != test.source:
@@ -88,8 +97,19 @@ def _run(
     built = built.to(train.images.device).to(memory_format=torch.channels_last)
     start = time.perf_counter()
     options = experiment.fit_options(train.images.device, model)
-    history = fit(built, task, train.of(*task.digits), experiment.steps, seed, progress=progress, **options)
-    seconds = time.perf_counter() - start
+    history = fit(
+        built,
+        task,
+        train.of(*task.digits),
+        experiment.steps,
+        seed,
+        progress=progress,
+        checkpoint=checkpoint,
+        **options,
+    )
+    seconds, sittings = time.perf_counter() - start, 1
+    if checkpoint is not None:
+        seconds, sittings = checkpoint.seconds, checkpoint.sittings
     if len(history) < experiment.steps and not partial:
         raise KeyboardInterrupt
     with _finishing() as interrupted, precision_context("float32", train.images.device):
@@ -109,7 +129,9 @@ def _run(
         images=images,
         history=thinned(history, experiment.steps),
         seconds=seconds,
-        machine=machine(train.images.device) | {"precision": options["precision"]},
+        machine=machine(train.images.device)
+        | {"precision": options["precision"]}
+        | ({"sittings": str(sittings)} if sittings > 1 else {}),
         fingerprint=mark,
         learned=learned,
     )
@@ -170,9 +192,10 @@ def make(
     seed: int = 0,
     progress: bool = True,
     partial: bool = True,
+    checkpoint: Checkpoint | None = None,
 ) -> Made:
     """Make a `run` and its other files; takes the arguments of `run`, and raises what it raises."""
     start = time.perf_counter()
-    result, built, interrupted = _run(experiment, model, train, test, seed, progress, partial)
+    result, built, interrupted = _run(experiment, model, train, test, seed, progress, partial, checkpoint)
     others = extras(experiment, model, built, test, seed)
     return Made(result, others, time.perf_counter() - start, interrupted)

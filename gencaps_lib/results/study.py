@@ -1,7 +1,8 @@
 """Studies: many runs that can be stopped and continued at any time, one seed of every model first.
 
-The folder of results is the only record of what is done. Before a study makes a run, it claims the run with a file
-lock. The system releases the lock when the process ends, in whatever way.
+The folder of results is the only record of what is done; a run under way is kept in it, too, see `Job.kept`. Before a
+study makes a run, it claims the run with a file lock. The system releases the lock when the process ends, in whatever
+way.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 import warnings
 from collections import deque
@@ -171,6 +173,7 @@ class Study:
             try:
                 outcome.write(self.folder, force=True)
                 failure.unlink(missing_ok=True)
+                shutil.rmtree(job.kept(self.folder), ignore_errors=True)
             except (ResultError, OSError) as error:  # a full disk
                 outcome = unwritable = reason(error)
             except Exception as error:  # what cannot be kept must not end the study

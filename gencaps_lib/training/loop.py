@@ -26,6 +26,7 @@ from gencaps_lib.data import Digits
 from gencaps_lib.routing import NotANumberError
 from gencaps_lib.tasks import Batch, Task, check_drawn, checked_batch, checked_counts, draw_batch, draw_digits
 from gencaps_lib.training.capture import WARM_UP, capture_step, side_stream, turns
+from gencaps_lib.training.checkpoints import Checkpoint, restore
 from gencaps_lib.training.optimisers import REFERENCE, Optimiser
 from gencaps_lib.training.precision import check_precision, precision_context
 
@@ -66,7 +67,7 @@ class HasPreparation(Protocol):
     """A model with work to do once, before training."""
 
     def prepare(self, generator: torch.Generator | None) -> None:
-        """Prepare the model for training."""
+        """Prepare the model for training; if its weights are those of a prepared model, do nothing."""
         ...
 
 
@@ -252,6 +253,7 @@ def fit(
     draws: int = 1,
     faster: Mapping[str, float] = NONE_FASTER,
     rival_optimiser: Optimiser | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
     """Train a model in place to transform digits.
 
@@ -280,6 +282,9 @@ def fit(
     draws : number of transforms of each image in a batch; more transforms mean fewer images to encode
     faster : part of a parameter's name → how many times the learning rate parameters with such a name have
     rival_optimiser : the rival's optimiser, at a constant rate; by default the model's, without its schedule
+    checkpoint
+        keeps the training while it is under way; a later call with the same arguments goes on from there, with the same
+        weights in the end. What you change in the code of a model of your own it does not see: name another folder.
 
     Returns
     -------
@@ -293,6 +298,8 @@ def fit(
         of the rival's rate.
     DivergedError
         The loss is not finite; the error names the step.
+    CheckpointError
+        The training was kept, and cannot be read.
     """
     if not isinstance(optimiser, Optimiser):
         raise TypeError(f"the optimiser must be a training.Optimiser, as Optimiser('adam', 1e-3); got {optimiser!r}")
@@ -308,12 +315,16 @@ def fit(
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured, but the digits are on {device}: omit capture")
     captures = device.type == "cuda" if capture is None else capture
-    trainer = Trainer(
-        model, task, digits, steps, int(seed), optimiser, batch, growth, precision, draws, faster, rival_optimiser
-    )
+    settings = (steps, int(seed), optimiser, batch, growth, precision, draws, faster, rival_optimiser)
+    kept = None
+    if checkpoint is not None:
+        kept = checkpoint.open(model, (*settings, task, digits.source, len(digits), device.type))
+    trainer = Trainer(model, task, digits, *settings)
+    if kept is not None:
+        restore(trainer, kept)
     model.train()
     try:
-        _make_steps(trainer, steps, captures, progress)
+        _make_steps(trainer, captures, progress, checkpoint)
     except KeyboardInterrupt:
         done = int(trainer.made)
         warnings.warn(f"interrupted: the model keeps what it learned in {done} of {steps} steps", stacklevel=2)
@@ -327,13 +338,14 @@ def fit(
     return history
 
 
-def _make_steps(trainer: Trainer, steps: int, captures: bool, progress: bool) -> None:
-    """Make the steps, up to a loss that is not finite, and show a bar."""
+def _make_steps(trainer: Trainer, captures: bool, progress: bool, checkpoint: Checkpoint | None) -> None:
+    """Make the steps that are left, up to a loss that is not finite, and show a bar."""
     # Reading a loss makes Python wait for the GPU, so it is done rarely there. Every loss is recorded all the same.
     look_every = 1 if trainer.device.type == "cpu" else 100
     # In notebooks, tqdm ignores its own environment variable.
     hidden = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
-    bar = tqdm(total=steps, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
+    made, steps = int(trainer.made), len(trainer.losses)
+    bar = tqdm(total=steps, initial=made, desc="training", unit="step", leave=False, mininterval=0.5, disable=hidden)
 
     def go_on(planned: range, advance: Callable[[], None]) -> bool:
         """Make the planned steps; stop and return False if a loss is not finite."""
@@ -345,13 +357,18 @@ def _make_steps(trainer: Trainer, steps: int, captures: bool, progress: bool) ->
                 loss = trainer.losses[step].item()
                 if not math.isfinite(loss):
                     return False
+                if checkpoint is not None and checkpoint.due:
+                    checkpoint.write(trainer)
                 if step % (10 * look_every) == 0:
                     bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         return True
 
-    eager = min(steps, WARM_UP) if captures else steps
+    eager = min(steps, made + WARM_UP) if captures else steps
     with bar, side_stream(trainer.device):
-        if go_on(range(eager), trainer.step) and eager < steps:
+        finite = go_on(range(made, eager), trainer.step)
+        if finite and eager < steps:
             advance = capture_step(trainer)
             with turns.given_up() if advance != trainer.step else nullcontext():
-                go_on(range(eager, steps), advance)
+                finite = go_on(range(eager, steps), advance)
+        if finite and checkpoint is not None:
+            checkpoint.finish(trainer)
