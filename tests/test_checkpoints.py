@@ -2,6 +2,7 @@
 
 import errno
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,6 +13,7 @@ from gencaps_lib import __main__ as command_line
 from gencaps_lib import results
 from gencaps_lib.models import PretrainedAddresses
 from gencaps_lib.results import engines
+from gencaps_lib.tasks import training_ranges
 from gencaps_lib.training import Checkpoint, CheckpointError, DivergedError, Optimiser, Trainer, checkpoints, fit
 
 STEPS = 8
@@ -24,8 +26,8 @@ class StoppedAfter(Checkpoint):
 
     due = True
 
-    def __init__(self, folder, last):
-        super().__init__(folder, every=0)
+    def __init__(self, path, last, **options):
+        super().__init__(path, every=0, **options)
         self.left = last
 
     def write(self, trainer):
@@ -39,9 +41,10 @@ class StoppedAfter(Checkpoint):
 def sitting(task, digits, tmp_path):
     """Train a new model, from where it was kept, for some more steps; return it, its losses and the checkpoint."""
 
-    def sit(name="autoencoder", stop=None, **options):
-        model = build(name, task)
-        checkpoint = Checkpoint(tmp_path, every=0) if stop is None else StoppedAfter(tmp_path, stop)
+    def sit(name="autoencoder", stop=None, model=None, task=task, digits=digits, **options):
+        model = model or build(name, task)
+        path = tmp_path / "training.pt"
+        checkpoint = Checkpoint(path, every=0) if stop is None else StoppedAfter(path, stop)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore" if stop else "error", "interrupted", UserWarning)
             losses = fit(model, task, digits, **{"steps": STEPS, **OPTIONS, **options}, checkpoint=checkpoint)
@@ -55,6 +58,7 @@ def sitting(task, digits, tmp_path):
     [
         ("autoencoder", {}),
         ("autoencoder", {"optimiser": ADAM, "growth": 0.9, "draws": 4}),
+        ("digit-capsules", {"optimiser": Optimiser("adam", 3e-3, options={"fused": True})}),
         ("adversarial-autoencoder", {"optimiser": ADAM, "rival_optimiser": Optimiser("adam", 1e-3)}),
         ("composed-capsules", {"optimiser": ADAM, "faster": {"act.upper": 3.0}}),
     ],
@@ -78,8 +82,8 @@ def test_captured_steps_on_cuda_go_on(task, digits, tmp_path):
     options = {**OPTIONS, "optimiser": ADAM, "steps": 150}
     history = fit(build("autoencoder", task).cuda(), task, train, **options)
     with pytest.warns(UserWarning, match="interrupted"):
-        fit(build("autoencoder", task).cuda(), task, train, **options, checkpoint=StoppedAfter(tmp_path, 2))
-    checkpoint = Checkpoint(tmp_path, every=0)
+        fit(build("autoencoder", task).cuda(), task, train, **options, checkpoint=StoppedAfter(tmp_path / "it.pt", 2))
+    checkpoint = Checkpoint(tmp_path / "it.pt", every=0)
     again = fit(build("autoencoder", task).cuda(), task, train, **options, checkpoint=checkpoint)
     assert checkpoint.sittings == 2
     assert again == pytest.approx(history, rel=1e-2)  # sums on a GPU may differ in their order
@@ -91,38 +95,78 @@ def test_a_preparation_is_not_made_twice(sitting, monkeypatch):
     assert len(sitting("learned-addresses-pretrained")[1]) == STEPS
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"steps": 9},
-        {"seed": 4},
-        {"batch": 4},
-        {"optimiser": ADAM},
-        {"growth": 0.5},
-        {"draws": 2},
-        {"name": "digit-capsules"},
-    ],
-)
-def test_another_training_in_the_same_folder_starts_anew_and_spoils_nothing(sitting, other):
+OTHER = {
+    "steps 8 there and 9 here": {"steps": 9},
+    "seed 3 there and 4 here": {"seed": 4},
+    "batch 8 there and 4 here": {"batch": 4},
+    "optimiser": {"optimiser": ADAM},
+    "growth 0.0 there and 0.5 here": {"growth": 0.5},
+    "precision": {"precision": "tf32"},
+    "draws 1 there and 2 here": {"draws": 2},
+    "faster": {"faster": {"decoder": 2.0}},
+    "rival_optimiser": {"rival_optimiser": Optimiser("adam", 1e-3)},
+}
+
+
+@pytest.mark.parametrize(("difference", "options"), OTHER.items())
+def test_another_training_is_refused_and_spoils_nothing(sitting, difference, options):
     _, losses, _ = sitting(stop=5)
-    assert sitting(**other)[2].sittings == 1
+    with pytest.raises(CheckpointError, match=rf"training\.pt is of another training \({difference}.*\): name another"):
+        sitting(**options)
     _, again, checkpoint = sitting()
     assert (again[:5], checkpoint.sittings) == (losses, 2)
 
 
-def test_after_a_change_of_the_code_it_starts_anew(sitting, monkeypatch):
-    sitting(stop=5)
-    monkeypatch.setattr(checkpoints, "code", lambda: "another")
-    assert sitting()[2].sittings == 1
+@pytest.mark.parametrize("what", ["weights", "digits", "task", "architecture", "trained"])
+def test_so_is_one_with_other_weights_digits_or_task(sitting, task, digits, what):
+    model, _, _ = sitting(stop=5)
+    other = {
+        "weights": {"model": build("autoencoder", task, seed=1)},
+        "digits": {"digits": digits.of(0, 1, 4, 9)},
+        "task": {"task": replace(task, seen=training_ranges((-1, 1), {}))},
+        "architecture": {"name": "digit-capsules"},
+        "trained": {"model": model},
+    }[what]
+    with pytest.raises(CheckpointError, match=r"its first loss was 0\.\d+ and not 0\.\d+, by its weights, digits or"):
+        sitting(**other)
 
 
-def test_what_is_not_whole_is_named_and_stays(sitting, tmp_path):
+@pytest.mark.parametrize("keep", [0, 1000])
+def test_what_is_not_whole_is_named_and_stays(sitting, tmp_path, keep):
     sitting(stop=5)
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=rf"{path.name} cannot be read \(.+\): delete it"):
+    path = tmp_path / "training.pt"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=r"training\.pt is no checkpoint, or not whole: delete it"):
         sitting()
-    assert path.stat().st_size == 1000
+    assert path.stat().st_size == keep
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(sitting, tmp_path):
+    (tmp_path / "training.pt").mkdir()
+    with pytest.raises(IsADirectoryError):
+        sitting()
+
+
+def test_a_rival_that_is_no_part_of_the_model_is_kept_too(sitting, task, digits):
+    class Apart:
+        def __init__(self, rival):
+            self.steps, self.parameters, self.loss = rival.steps, rival.parameters, rival.loss
+
+    def made():
+        model = build("adversarial-autoencoder", task)
+        rival = model.rival
+        del model.rival
+        model.rival, model.loss = Apart(rival), partial(of, rival, model)
+        return model
+
+    def of(rival, model, batch):
+        latent = model.encode_for(batch.images, batch.code)
+        error = (model.decode(latent, batch.code) - batch.target).square().mean()
+        return error - rival(latent).mean(), error.detach()
+
+    history = fit(made(), task, digits, STEPS, **OPTIONS)
+    sitting(model=made(), stop=4)
+    assert sitting(model=made())[1] == history
 
 
 def test_on_a_full_disk_the_training_goes_on(sitting, monkeypatch):
@@ -130,30 +174,29 @@ def test_on_a_full_disk_the_training_goes_on(sitting, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "write_whole", full)
-    with pytest.warns(UserWarning, match=r"goes on, but it could not be kept in .*\.pt \(No space left"):
+    with pytest.warns(UserWarning, match=r"goes on, but cannot be kept in .*\.pt \(No space left"):
         assert len(sitting()[1]) == STEPS
 
 
 def test_a_loss_that_is_not_finite_is_not_kept(task, digits, tmp_path):
     model = build("autoencoder", task)
-    losses = iter([1.0, 2.0, float("inf")])
+    losses = iter([0.0, 1.0, 2.0, float("inf")])
 
     def loss(batch):
         return model.encode(batch.images).mean(), torch.tensor(next(losses))
 
     model.loss = loss
     with pytest.raises(DivergedError):
-        fit(model, task, digits, STEPS, **OPTIONS, checkpoint=StoppedAfter(tmp_path, STEPS))
-    (path,) = tmp_path.iterdir()
-    assert torch.load(path, weights_only=True)["losses"].tolist() == [1, 2]
+        fit(model, task, digits, STEPS, **OPTIONS, checkpoint=StoppedAfter(tmp_path / "training.pt", STEPS))
+    assert torch.load(tmp_path / "training.pt", weights_only=True)["losses"].tolist() == [1, 2]
 
 
 def test_it_is_written_once_a_minute_or_less_where_writing_takes_long(task, digits, tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
-    checkpoint = Checkpoint(tmp_path)
+    checkpoint = Checkpoint(tmp_path / "training.pt")
     model = build("autoencoder", task)
-    checkpoint.open(model, ["a training"])
+    checkpoint.open(model, 1.0, {})
     due = []
     for seconds in (59, 1):
         now[0] += seconds
@@ -174,27 +217,80 @@ def test_it_is_written_once_a_minute_or_less_where_writing_takes_long(task, digi
 
 
 def test_a_short_training_leaves_nothing(task, digits, tmp_path):
-    fit(build("autoencoder", task), task, digits, 2, **OPTIONS, checkpoint=Checkpoint(tmp_path))
+    fit(build("autoencoder", task), task, digits, 2, **OPTIONS, checkpoint=Checkpoint(tmp_path / "training.pt"))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_study_goes_on_in_the_middle_of_a_run(monkeypatch, tmp_path, capsys):
-    """The result is that of a study that was never stopped, says how many sittings it took, and what was kept goes."""
+@pytest.fixture
+def study(monkeypatch, tmp_path):
+    """Run a study of one run, whose training is stopped after some steps or goes on to its end."""
     monkeypatch.chdir(tmp_path)
     command = ["study", "shift-transfer", "--models", "continuous-capsules", "--seeds", "1", "--profile", "smoke"]
-    assert command_line.main([*command, "--out", "whole"]) == 0
-    monkeypatch.setattr(engines, "Checkpoint", partial(StoppedAfter, last=4))
-    assert command_line.main(command) == 130
+
+    def of(*arguments, stop=None):
+        kept = partial(Checkpoint, every=0) if stop is None else partial(StoppedAfter, last=stop)
+        monkeypatch.setattr(engines, "Checkpoint", kept)
+        return command_line.main([*command, *arguments])
+
+    return of
+
+
+def result(folder="results"):
+    return results.read(results.result_path(folder, "shift-transfer", "continuous-capsules", 1))
+
+
+def test_a_study_goes_on_in_the_middle_of_a_run(study, tmp_path):
+    """The result is that of a study that was never stopped, and says how many sittings it took."""
+    assert study("--out", "whole") == 0
+    assert study(stop=4) == 130
     assert not list(tmp_path.glob("results/**/seed1.json"))
-    assert len(list(tmp_path.glob("results/.under-way/*/*.pt"))) == 1
+    assert len(list(tmp_path.glob("results/.under-way/*.pt"))) == 1
     assert results.check("results") == []
-    monkeypatch.setattr(engines, "Checkpoint", partial(Checkpoint, every=0))
-    assert command_line.main(command) == 0
+    assert study("--minutes", "0.5") == 0
     assert not list(tmp_path.glob("results/.under-way/*"))
-    whole, parts = (
-        results.read(results.result_path(folder, "shift-transfer", "continuous-capsules", 1))
-        for folder in ("whole", "results")
-    )
-    assert (parts.history, parts.curves) == (whole.history, whole.curves)
-    assert parts.machine == whole.machine | {"sittings": "2"}
+    assert (result().history, result().curves) == (result("whole").history, result("whole").curves)
+    assert result().machine == result("whole").machine | {"sittings": "2"}
     assert results.check("results") == []
+
+
+def test_a_study_at_another_profile_or_of_other_settings_deletes_nothing(study, tmp_path, monkeypatch, capsys):
+    assert study(stop=4) == 130
+    (path,) = tmp_path.glob("results/.under-way/*.pt")
+    kept = path.rename(path.with_name(path.name.replace("smoke", "quick")))
+    assert study() == 0
+    assert kept.exists()
+    kept.rename(path)
+    result_path = results.result_path("results", "shift-transfer", "continuous-capsules", 1)
+    for each in result_path.parent.iterdir():
+        each.unlink()
+    monkeypatch.setattr(engines, "digest", lambda content: "another configuration")
+    assert study() == 1
+    assert "is of another training (configuration" in capsys.readouterr().out
+    assert path.exists()
+
+
+def test_what_is_not_whole_stops_one_run_of_a_study_until_it_is_deleted(study, tmp_path, capsys):
+    assert study(stop=4) == 130
+    (path,) = tmp_path.glob("results/.under-way/*.pt")
+    path.write_bytes(b"half")
+    assert study() == 1
+    shown = capsys.readouterr().out
+    assert "seed1.pt is no checkpoint, or not whole: delete it" in shown
+    assert "failed runs are made again with --retry" in shown
+    path.unlink()
+    assert study("--retry") == 0
+    assert result().complete
+    assert "sittings" not in result().machine
+
+
+def test_a_run_under_way_goes_on_whatever_time_is_left(study, capsys):
+    """Else a run that takes more than `--minutes` would never end."""
+    assert study("--seeds", "0") == 0
+    path = results.result_path("results", "shift-transfer", "continuous-capsules", 0)
+    slow = replace(results.read(path), seconds=1e6)
+    results.write(slow, "results", force=True, extras={results.GALLERY: results.read_beside(path, results.GALLERY)})
+    assert study("--seeds", "0-1", "--minutes", "1") == 0
+    assert "seed 1: not started" in capsys.readouterr().out
+    assert study(stop=4) == 130
+    assert study("--seeds", "0-1", "--minutes", "1") == 0
+    assert result().complete

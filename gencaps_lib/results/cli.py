@@ -55,7 +55,12 @@ def add_commands(commands: Commands) -> None:
     study.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="all by default")
     study.add_argument("--models", nargs="+", default=[], metavar="MODEL", help="all of each experiment by default")
     study.add_argument("--seeds", type=seeds, help="as 0-4 or 0,2 (default: each experiment's own)")
-    study.add_argument("--minutes", type=positive_number, default=math.inf, help="start no run that would end later")
+    study.add_argument(
+        "--minutes",
+        type=positive_number,
+        default=math.inf,
+        help="start no run that would end later; one that is under way goes on all the same",
+    )
     study.add_argument(
         "--status", action="store_true", help="run nothing: say what is there, missing, stale or damaged"
     )

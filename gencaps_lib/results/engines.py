@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import threading
@@ -13,6 +14,7 @@ from typing import Protocol
 import torch
 
 from gencaps_lib.data import Digits
+from gencaps_lib.files import digest
 from gencaps_lib.results.jobs import Job
 from gencaps_lib.results.runs import Made, make
 from gencaps_lib.training import Checkpoint, turns
@@ -117,7 +119,10 @@ class LocalEngine:
         return job, self._attempt(job, self._progress) if outcome is None else outcome
 
     def _attempt(self, job: Job, progress: bool = False) -> Outcome:
-        checkpoint = None if self._folder is None else Checkpoint(job.kept(self._folder))
+        checkpoint = None
+        if self._folder is not None:
+            configuration = digest(json.dumps(job.configuration, sort_keys=True).encode())[:8]
+            checkpoint = Checkpoint(job.kept(self._folder), settings={"configuration": configuration})
         return attempt(job, *self._digits[job.entry.source], progress, checkpoint)
 
     def _beside(self, job: Job) -> None:

@@ -15,7 +15,7 @@ from gencaps_lib.results.record import FAILURE, Result, check_seed
 from gencaps_lib.results.statistics import Runs
 from gencaps_lib.tables import lines
 
-KEPT = ".under-way"  # folder of trainings that are not at their end
+KEPT = ".under-way"  # folder of runs that are not at their end
 DONE, MISSING, STALE, FAILED, ELSEWHERE = "done", "missing", "stale", "failed", "elsewhere"
 
 
@@ -42,8 +42,8 @@ class Job(NamedTuple):
         return results.result_path(folder, self.experiment, self.model, self.seed)
 
     def kept(self, folder: str | os.PathLike) -> Path:
-        """The folder in which a run under way is kept."""
-        return Path(folder) / KEPT / f"{self.experiment}.{self.model}.seed{self.seed}"
+        """The file in which the run is kept while it is under way."""
+        return Path(folder) / KEPT / f"{self.profile}.{self.experiment}.{self.model}.seed{self.seed}.pt"
 
     def __str__(self) -> str:
         return f"{self.experiment}, {self.model}, seed {self.seed}"

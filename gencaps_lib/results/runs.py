@@ -198,4 +198,5 @@ def make(
     start = time.perf_counter()
     result, built, interrupted = _run(experiment, model, train, test, seed, progress, partial, checkpoint)
     others = extras(experiment, model, built, test, seed)
-    return Made(result, others, time.perf_counter() - start, interrupted)
+    earlier = 0 if checkpoint is None else checkpoint.earlier
+    return Made(result, others, earlier + time.perf_counter() - start, interrupted)

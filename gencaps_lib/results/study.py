@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 import warnings
 from collections import deque
@@ -77,7 +76,9 @@ class Study:
         Parameters
         ----------
         engine : makes the runs; it is closed at the end
-        minutes : start only runs that should end within this time; earlier runs of the same model give the estimate
+        minutes
+            start only runs that should end within this time, or that are under way; earlier runs of the same model give
+            the estimate
         report : called with one line about each job
 
         Raises
@@ -116,8 +117,10 @@ class Study:
             while waiting and len(self._under_way) < engine.capacity:
                 job = waiting.popleft()
                 left = deadline - time.monotonic()
-                # The expected time: the longest of a run of the same model, 0 if there is none.
-                if left <= max(state.seconds for other, state in self.states.items() if other[:2] == job[:2]):
+                # The expected time: the longest of a run of the same model, 0 if there is none. A run that is kept goes
+                # on in any case: to stop it costs nothing.
+                expected = max(state.seconds for other, state in self.states.items() if other[:2] == job[:2])
+                if left <= (0 if job.kept(self.folder).exists() else expected):
                     report(f"{job}: not started, with {max(left, 0) / 60:.1f} minutes left")
                 elif (claim := self._claim(job)) is None:
                     state = self.states[job]
@@ -142,7 +145,8 @@ class Study:
             claim.acquire(blocking=False)
             self.states[job] = look(job, self.folder, self.data)
             if self.states[job].kind in self._wanted:
-                for target in (path, *(results.beside(path, suffix) for suffix in (*SUFFIXES, FAILURE))):
+                beside = [results.beside(path, suffix) for suffix in (*SUFFIXES, FAILURE)]
+                for target in (path, *beside, job.kept(self.folder)):
                     sweep(target)
                 check_writable(path)
                 return claim
@@ -173,7 +177,7 @@ class Study:
             try:
                 outcome.write(self.folder, force=True)
                 failure.unlink(missing_ok=True)
-                shutil.rmtree(job.kept(self.folder), ignore_errors=True)
+                job.kept(self.folder).unlink(missing_ok=True)
             except (ResultError, OSError) as error:  # a full disk
                 outcome = unwritable = reason(error)
             except Exception as error:  # what cannot be kept must not end the study

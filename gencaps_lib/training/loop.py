@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +103,11 @@ def reconstruction_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]
     return loss, loss.detach()
 
 
+def objective(model: nn.Module) -> Callable[[Batch], tuple[Tensor, Tensor]]:
+    """A model's own loss if it has one (`HasLoss`), else its `reconstruction_loss`."""
+    return getattr(model, "loss", None) or partial(reconstruction_loss, model)
+
+
 class Trainer:
     """A model's training, step by step.
 
@@ -140,7 +145,7 @@ class Trainer:
         prepare = getattr(model, "prepare", None)
         if prepare is not None:
             prepare(self.generator)
-        self.objective = getattr(model, "loss", None) or partial(reconstruction_loss, model)
+        self.objective = objective(model)
         self.rival: Rival | None = getattr(model, "rival", None)
         rivals = set() if self.rival is None else set(map(id, self.rival.parameters()))
         own = {name: each for name, each in model.named_parameters() if each.requires_grad and id(each) not in rivals}
@@ -283,8 +288,8 @@ def fit(
     faster : part of a parameter's name → how many times the learning rate parameters with such a name have
     rival_optimiser : the rival's optimiser, at a constant rate; by default the model's, without its schedule
     checkpoint
-        keeps the training while it is under way; a later call with the same arguments goes on from there, with the same
-        weights in the end. What you change in the code of a model of your own it does not see: name another folder.
+        keeps the training while it is under way; a later call with a new model and the same arguments goes on from
+        there, with the same weights in the end
 
     Returns
     -------
@@ -299,7 +304,7 @@ def fit(
     DivergedError
         The loss is not finite; the error names the step.
     CheckpointError
-        The training was kept, and cannot be read.
+        The checkpoint's file is of another training, or not whole.
     """
     if not isinstance(optimiser, Optimiser):
         raise TypeError(f"the optimiser must be a training.Optimiser, as Optimiser('adam', 1e-3); got {optimiser!r}")
@@ -315,11 +320,22 @@ def fit(
     if capture and device.type != "cuda":
         raise ValueError(f"only a step on CUDA can be captured, but the digits are on {device}: omit capture")
     captures = device.type == "cuda" if capture is None else capture
-    settings = (steps, int(seed), optimiser, batch, growth, precision, draws, faster, rival_optimiser)
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "seed": int(seed),
+        "optimiser": optimiser,
+        "batch": batch,
+        "growth": float(growth),
+        "precision": precision,
+        "draws": draws,
+        "faster": dict(faster),
+        "rival_optimiser": rival_optimiser,
+    }
     kept = None
     if checkpoint is not None:
-        kept = checkpoint.open(model, (*settings, task, digits.source, len(digits), device.type))
-    trainer = Trainer(model, task, digits, *settings)
+        first = _first_loss(model, task, digits, int(seed), batch, draws)
+        kept = checkpoint.open(model, first, {**settings, "device": device.type})
+    trainer = Trainer(model, task, digits, **settings)
     if kept is not None:
         restore(trainer, kept)
     model.train()
@@ -331,11 +347,22 @@ def fit(
     finally:
         trainer.forget_gradients()
         model.eval()
+        if checkpoint is not None:
+            checkpoint.take_time()
     history = trainer.losses[: int(trainer.made)].tolist()
     for step, value in enumerate(history):
         if not math.isfinite(value):
             raise DivergedError(step, history[:step])
     return history
+
+
+def _first_loss(model: nn.Module, task: Task, digits: Digits, seed: int, batch: int, draws: int) -> float:
+    """The loss of a new model on the first batch. Weights, digits or a task that are not the same give another."""
+    generator = torch.Generator(digits.images.device).manual_seed(seed)
+    model.eval()  # else it may change the model
+    with precision_context("float32", digits.images.device):
+        first = draw_batch(task, task.scenes(digits), batch, generator, draws=draws)
+        return objective(model)(first)[0].item()
 
 
 def _make_steps(trainer: Trainer, captures: bool, progress: bool, checkpoint: Checkpoint | None) -> None:
@@ -365,10 +392,9 @@ def _make_steps(trainer: Trainer, captures: bool, progress: bool, checkpoint: Ch
 
     eager = min(steps, made + WARM_UP) if captures else steps
     with bar, side_stream(trainer.device):
-        finite = go_on(range(made, eager), trainer.step)
-        if finite and eager < steps:
+        if go_on(range(made, eager), trainer.step) and eager < steps:
             advance = capture_step(trainer)
             with turns.given_up() if advance != trainer.step else nullcontext():
-                finite = go_on(range(eager, steps), advance)
-        if finite and checkpoint is not None:
+                go_on(range(eager, steps), advance)
+        if checkpoint is not None:
             checkpoint.finish(trainer)
