@@ -361,7 +361,7 @@ def _first_loss(model: nn.Module, task: Task, digits: Digits, seed: int, batch: 
     generator = torch.Generator(digits.images.device).manual_seed(seed)
     model.eval()  # else it may change the model
     with precision_context("float32", digits.images.device):
-        first = draw_batch(task, task.scenes(digits), batch, generator, draws=draws)
+        first = draw_batch(task, task.scenes(digits), batch, generator, None, draws)
         return objective(model)(first)[0].item()
 
 
