@@ -548,5 +548,6 @@ CLAIMS: tuple[ArticleClaim, ...] = (
         "error rate on 3 and 4 out of range",
         lambda means: means.error("capsnet", "outside"),
         least=0.5,
+        verdicts=_BOTH,
     ),
 )
