@@ -264,7 +264,7 @@ def test_a_study_at_another_profile_or_of_other_settings_deletes_nothing(study, 
     result_path = results.result_path("results", "shift-transfer", "continuous-capsules", 1)
     for each in result_path.parent.iterdir():
         each.unlink()
-    monkeypatch.setattr(engines, "digest", lambda content: "another configuration")
+    monkeypatch.setattr(engines, "config_digest", lambda *_: "another configuration")
     assert study() == 1
     assert "is of another training (configuration" in capsys.readouterr().out
     assert path.exists()

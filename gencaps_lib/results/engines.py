@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import threading
@@ -14,7 +13,7 @@ from typing import Protocol
 import torch
 
 from gencaps_lib.data import Digits
-from gencaps_lib.files import digest
+from gencaps_lib.results.fingerprints import config_digest
 from gencaps_lib.results.jobs import Job
 from gencaps_lib.results.runs import Made, make
 from gencaps_lib.training import Checkpoint, turns
@@ -121,7 +120,7 @@ class LocalEngine:
     def _attempt(self, job: Job, progress: bool = False) -> Outcome:
         checkpoint = None
         if self._folder is not None:
-            configuration = digest(json.dumps(job.configuration, sort_keys=True).encode())[:8]
+            configuration = config_digest(job.entry, job.model)[:8]
             checkpoint = Checkpoint(job.kept(self._folder), settings={"configuration": configuration})
         return attempt(job, *self._digits[job.entry.source], progress, checkpoint)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from gencaps_lib.experiments import Experiment
+from gencaps_lib.files import digest
 from gencaps_lib.transforms import SIDE
 
 
@@ -66,14 +66,17 @@ def configuration(experiment: Experiment, model: str) -> dict[str, Any]:
     )
 
 
+def config_digest(experiment: Experiment, model: str) -> str:
+    """The SHA-256 of a run's `configuration`."""
+    return digest(json.dumps(configuration(experiment, model), sort_keys=True).encode())
+
+
 def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, Any]:
     """A hash of the configuration and a probe of the model; if one of them changes, a result is stale.
 
     The probe has the means and standard deviations of a new model's outputs for a fixed input. It is kept as numbers
     and compared with a tolerance. A hash of rounded numbers could change if a number is close to a rounding border.
     """
-    config = json.dumps(configuration(experiment, model), sort_keys=True)
-    digest = hashlib.sha256(config.encode()).hexdigest()
     built = experiment.build(model, seed).eval()
     ramp = torch.linspace(-1, 1, SIDE)
     images = torch.stack([ramp[:, None] * ramp, ramp[:, None].expand(-1, SIDE).clone()])[:, None]  # (2,1,28,28)
@@ -81,7 +84,7 @@ def fingerprint(experiment: Experiment, model: str, seed: int = 0) -> dict[str, 
     with torch.no_grad():
         drawn = experiment.kind(model).answer(built, experiment.task, images, values)
     probe = [drawn[0].mean(), drawn[0].std(), drawn[1].mean(), drawn[1].std(), (drawn[0] - drawn[1]).abs().mean()]
-    return {"config": digest, "probe": [float(f"{value.item():.6g}") for value in probe]}
+    return {"config": config_digest(experiment, model), "probe": [float(f"{value.item():.6g}") for value in probe]}
 
 
 def matches(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

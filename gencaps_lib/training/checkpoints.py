@@ -154,8 +154,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
 
 @torch.no_grad()
 def restore(trainer: Trainer, kept: Mapping[str, Any]) -> None:
-    """Bring a trainer that has made no step to where a training with the same settings was kept."""
-    trainer.model.load_state_dict(kept["model"])
+    """Bring a new trainer to where a training was kept; its model has the weights by `Checkpoint.open`."""
     for weights, there in zip(_rival(trainer), kept["rival"], strict=True):
         weights.copy_(there)
     for optimiser, state in zip(_optimisers(trainer), kept["optimisers"], strict=True):
